@@ -1,0 +1,2 @@
+//! The runtime.
+#![cfg_attr(not(test), no_std)]

@@ -1,0 +1,2 @@
+//! Collections and formatting.
+fn main() {}

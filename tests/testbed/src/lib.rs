@@ -1,0 +1,1 @@
+//! The Xen machine that tests run on.
