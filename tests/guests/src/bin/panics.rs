@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
+use std::hint::black_box;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -140,8 +141,8 @@ fn hook() {
 }
 
 fn the_language_panics() {
-    let numbers = std::hint::black_box(vec![1, 2, 3]);
-    let zero = std::hint::black_box(0);
+    let numbers = black_box(vec![1, 2, 3]);
+    let zero = black_box(0);
     assert_eq!(
         panic_of(|| numbers[7 + zero]),
         "index out of bounds: the len is 3 but the index is 7"
@@ -151,7 +152,10 @@ fn the_language_panics() {
         panic_of(|| "x".parse::<u8>().unwrap()),
         "called `Result::unwrap()` on an `Err` value: ParseIntError { kind: InvalidDigit }"
     );
-    assert_eq!(panic_of(|| None::<u8>.expect("something")), "something");
+    assert_eq!(
+        panic_of(|| black_box(None::<u8>).expect("something")),
+        "something"
+    );
     assert_eq!(
         panic_of(|| RefCell::new(1)
             .try_borrow_mut()
