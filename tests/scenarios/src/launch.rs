@@ -1,0 +1,67 @@
+//! What to start, said once for both worlds.
+
+use crate::image::Image;
+
+/// A program with its words and its memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    pub(crate) image: Image,
+    pub(crate) words: Words,
+    pub(crate) memory_mib: u32,
+}
+
+/// The words a program gets.
+#[derive(Clone, Debug)]
+pub(crate) enum Words {
+    /// Arguments as they should arrive.
+    Arguments(Vec<String>),
+    /// A domain's command line as somebody wrote it.
+    CommandLine(Vec<u8>),
+}
+
+impl Launch {
+    /// Memory in which every guest that does not ask for more is comfortable.
+    const MEMORY_MIB: u32 = 64;
+
+    pub(crate) fn of(image: Image) -> Launch {
+        Launch {
+            image,
+            words: Words::Arguments(Vec::new()),
+            memory_mib: Self::MEMORY_MIB,
+        }
+    }
+
+    /// Sets the arguments, separated by blanks.
+    pub(crate) fn arguments(mut self, words: &str) -> Launch {
+        self.words = Words::Arguments(words.split_whitespace().map(str::to_owned).collect());
+        self
+    }
+
+    pub(crate) fn command_line(mut self, line: impl Into<Vec<u8>>) -> Launch {
+        self.words = Words::CommandLine(line.into());
+        self
+    }
+
+    pub(crate) fn memory_mib(mut self, memory_mib: u32) -> Launch {
+        self.memory_mib = memory_mib;
+        self
+    }
+
+    /// The domain's command line. Arguments are plain words here, so `--` is all the quoting they need.
+    pub(crate) fn as_command_line(&self) -> Vec<u8> {
+        match &self.words {
+            Words::CommandLine(line) => line.clone(),
+            Words::Arguments(words) if words.is_empty() => Vec::new(),
+            Words::Arguments(words) => format!("-- {}", words.join(" ")).into_bytes(),
+        }
+    }
+}
+
+/// How a program ended and what it said until then.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) succeeded: bool,
+    /// In the words of the world: a shutdown reason or an exit status.
+    pub(crate) how: String,
+    pub(crate) transcript: String,
+}

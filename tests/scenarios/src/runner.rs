@@ -1,0 +1,152 @@
+//! Goes through the scenarios of one world, and says of each how it went.
+
+use std::fmt;
+use std::ops::AddAssign;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use anyhow::{Result, anyhow};
+
+use crate::World;
+use crate::process::Processes;
+use crate::scenario::Scenario;
+use crate::xen::Xen;
+
+/// How many scenarios went well, and how many did not.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub(crate) struct Tally {
+    passed: usize,
+    failed: usize,
+}
+
+impl Tally {
+    pub(crate) fn is_success(self) -> bool {
+        self.failed == 0
+    }
+
+    fn count(&mut self, passed: bool) {
+        *if passed {
+            &mut self.passed
+        } else {
+            &mut self.failed
+        } += 1;
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)
+    }
+}
+
+/// Runs the scenarios of a world. If the world cannot be had, all of them have failed.
+pub(crate) fn run(world: World, scenarios: &[Scenario]) -> Tally {
+    if scenarios.is_empty() {
+        return Tally::default();
+    }
+    let start = Instant::now();
+    let tally = match world {
+        World::Netns => Processes::prepare().map(|processes| as_processes(&processes, scenarios)),
+        World::Xen => {
+            let images: Vec<_> = scenarios
+                .iter()
+                .flat_map(|scenario| scenario.images.clone())
+                .collect();
+            Xen::prepare(&images).map(|xen| {
+                println!(
+                    "xen: the testbed and the images are there ({:.1} s)",
+                    start.elapsed().as_secs_f64()
+                );
+                on_xen(&xen, scenarios)
+            })
+        }
+    };
+    tally.unwrap_or_else(|error| {
+        println!("{}: no scenario could run: {error:#}", world.name());
+        Tally {
+            passed: 0,
+            failed: scenarios.len(),
+        }
+    })
+}
+
+fn as_processes(processes: &Processes, scenarios: &[Scenario]) -> Tally {
+    let mut tally = Tally::default();
+    for scenario in scenarios {
+        let Some(body) = &scenario.as_process else {
+            continue;
+        };
+        tally.count(one(World::Netns, scenario, || body(processes), String::new));
+    }
+    tally
+}
+
+fn on_xen(xen: &Xen, scenarios: &[Scenario]) -> Tally {
+    let mut tally = Tally::default();
+    for scenario in scenarios {
+        let Some(body) = &scenario.on_xen else {
+            continue;
+        };
+        xen.begin();
+        tally.count(one(World::Xen, scenario, || body(xen), || xen.diagnose()));
+    }
+    tally
+}
+
+/// Runs one scenario, prints its line, and the evidence if it failed. A panic is a failure.
+fn one(
+    world: World,
+    scenario: &Scenario,
+    body: impl FnOnce() -> Result<()>,
+    evidence: impl FnOnce() -> String,
+) -> bool {
+    let start = Instant::now();
+    let outcome = catch_unwind(AssertUnwindSafe(body))
+        .unwrap_or_else(|_| Err(anyhow!("the scenario itself panicked (message above)")));
+    let seconds = start.elapsed().as_secs_f64();
+    let name = format!("{}: {}", world.name(), scenario.name);
+    match outcome {
+        Ok(()) => println!("test {name} ... ok ({seconds:.1} s)"),
+        Err(ref error) => {
+            println!(
+                "test {name} ... FAILED ({seconds:.1} s)\n{}",
+                indented(&format!("{error:#}"))
+            );
+            println!("{}", indented(&evidence()));
+        }
+    }
+    outcome.is_ok()
+}
+
+fn indented(text: &str) -> String {
+    text.trim_end()
+        .lines()
+        .map(|line| format!("    | {line}\n"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tally_ends_as_ci_reads_it() {
+        let mut tally = Tally::default();
+        tally.count(true);
+        tally.count(true);
+        assert!(tally.is_success());
+        tally += Tally {
+            passed: 0,
+            failed: 1,
+        };
+        assert_eq!(tally.to_string(), "2 passed, 1 failed");
+        assert!(!tally.is_success());
+    }
+}

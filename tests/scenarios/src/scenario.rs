@@ -1,0 +1,53 @@
+//! What a scenario is: a name, what it needs, and what it does in each of the worlds.
+
+use anyhow::Result;
+
+use crate::World;
+use crate::image::Image;
+use crate::process::Processes;
+use crate::xen::Xen;
+
+type Body<W> = Box<dyn Fn(&W) -> Result<()>>;
+
+/// One thing that must be true.
+pub(crate) struct Scenario {
+    /// `topic: what is true`, unique within a world.
+    pub(crate) name: String,
+    /// What must be built before, so that this goes on while the testbed boots.
+    pub(crate) images: Vec<Image>,
+    pub(crate) on_xen: Option<Body<Xen>>,
+    pub(crate) as_process: Option<Body<Processes>>,
+}
+
+impl Scenario {
+    /// A scenario that needs Xen.
+    pub(crate) fn on_xen(
+        name: impl Into<String>,
+        images: &[Image],
+        body: impl Fn(&Xen) -> Result<()> + 'static,
+    ) -> Scenario {
+        Scenario {
+            name: name.into(),
+            images: images.to_vec(),
+            on_xen: Some(Box::new(body)),
+            as_process: None,
+        }
+    }
+
+    /// Says what the scenario does where its program is a process.
+    pub(crate) fn and_as_process(
+        mut self,
+        body: impl Fn(&Processes) -> Result<()> + 'static,
+    ) -> Scenario {
+        self.as_process = Some(Box::new(body));
+        self
+    }
+
+    /// Whether there is anything to do in a world.
+    pub(crate) fn runs_in(&self, world: World) -> bool {
+        match world {
+            World::Netns => self.as_process.is_some(),
+            World::Xen => self.on_xen.is_some(),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Faults: the domain says what happened and where, and crashes so that xl's `on_crash` acts.
+
+use anyhow::{Result, bail, ensure};
+
+use crate::image::FAULTS;
+use crate::launch::Launch;
+use crate::scenario::Scenario;
+use crate::xen::{Xen, symbolize};
+
+/// A fault, the words that must be on the console, and the function that the backtrace must name.
+struct Fault {
+    argument: &'static str,
+    says: &'static [&'static str],
+    function: &'static str,
+    /// A processor exception comes with registers, a panic does not.
+    registers: bool,
+}
+
+const fn exception(
+    argument: &'static str,
+    says: &'static [&'static str],
+    function: &'static str,
+) -> Fault {
+    Fault {
+        argument,
+        says,
+        function,
+        registers: true,
+    }
+}
+
+const fn message(
+    argument: &'static str,
+    says: &'static [&'static str],
+    function: &'static str,
+) -> Fault {
+    Fault {
+        argument,
+        says,
+        function,
+        registers: false,
+    }
+}
+
+const FAULTS_TABLE: [Fault; 13] = [
+    exception("null", &["null"], "read_null"),
+    exception("null-in-thread", &["null", "unlucky"], "read_null"),
+    exception("wild", &["0x7000dead0000"], "read_wild"),
+    exception(
+        "non-canonical",
+        &["general protection"],
+        "read_non_canonical",
+    ),
+    exception("write-text", &["write"], "write_text"),
+    exception("execute-data", &["execut"], "execute_data"),
+    exception("divide", &["divide"], "divide_by_zero"),
+    exception("undefined", &["invalid opcode"], "undefined_instruction"),
+    exception("stack-overflow", &["stack overflow"], "overflow_stack"),
+    exception(
+        "stack-overflow-in-thread",
+        &["stack overflow", "unlucky"],
+        "overflow_stack",
+    ),
+    message("abort", &["abort"], "abort_at_once"),
+    message("panic", &["nobody catches this"], "panic_uncaught"),
+    message(
+        "panic-in-drop",
+        &["the first panic", "the second panic"],
+        "panic_twice",
+    ),
+];
+
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    FAULTS_TABLE
+        .into_iter()
+        .map(|fault| {
+            Scenario::on_xen(
+                format!("faults: {}", fault.argument),
+                &[FAULTS],
+                move |xen| seen(xen, &fault),
+            )
+        })
+        .collect()
+}
+
+fn seen(xen: &Xen, fault: &Fault) -> Result<()> {
+    let ending = xen.run(&Launch::of(FAULTS).arguments(fault.argument))?;
+    let console = symbolize(FAULTS, &ending.transcript)?;
+    ensure!(
+        ending.how == "Crash",
+        "ended with {}:\n{console}",
+        ending.how
+    );
+    ensure!(
+        !console.contains("did no harm"),
+        "it did no harm:\n{console}"
+    );
+    let report = console.to_lowercase();
+    for words in fault.says {
+        ensure!(
+            report.contains(&words.to_lowercase()),
+            "nothing says `{words}`:\n{console}"
+        );
+    }
+    if fault.registers {
+        for register in ["rip", "rsp", "rax", "r15"] {
+            ensure!(
+                report.contains(register),
+                "{register} is not shown:\n{console}"
+            );
+        }
+    }
+    names_the_place(&console, fault.function)
+}
+
+/// The backtrace names the function, with a line of this guest's source, and then `main`.
+fn names_the_place(console: &str, function: &str) -> Result<()> {
+    let mut lines = console.lines();
+    let Some(_) = lines
+        .by_ref()
+        .find(|line| line.contains(&format!("faults::{function}")))
+    else {
+        bail!("the backtrace does not name `{function}`:\n{console}");
+    };
+    let located = console
+        .lines()
+        .any(|line| line.contains("runtime/faults/src/main.rs:"));
+    ensure!(
+        located,
+        "the backtrace has no lines of the source:\n{console}"
+    );
+    Ok(())
+}

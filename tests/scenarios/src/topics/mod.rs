@@ -1,0 +1,42 @@
+//! The scenarios by topic.
+
+pub(crate) mod bad_input;
+pub(crate) mod clocks;
+pub(crate) mod configuration;
+pub(crate) mod endings;
+pub(crate) mod faults;
+pub(crate) mod images;
+pub(crate) mod many;
+pub(crate) mod memory;
+pub(crate) mod programs;
+pub(crate) mod random;
+
+use anyhow::{Result, ensure};
+
+use crate::launch::Ending;
+
+/// A guest ended well and said so.
+fn went_well(guest: &str, ending: &Ending) -> Result<()> {
+    let last = format!("guest {guest}: ok");
+    let transcript = &ending.transcript;
+    ensure!(
+        ending.succeeded,
+        "{guest} ended with {}:\n{transcript}",
+        ending.how
+    );
+    ensure!(
+        transcript.lines().any(|line| line == last),
+        "no line `{last}` in:\n{transcript}"
+    );
+    Ok(())
+}
+
+/// The value of a line `note NAME: VALUE`.
+fn note(transcript: &str, name: &str) -> Result<f64> {
+    let start = format!("note {name}: ");
+    let value = transcript
+        .lines()
+        .find_map(|line| line.strip_prefix(&start));
+    let value = value.ok_or_else(|| anyhow::anyhow!("no line `{start}…` in:\n{transcript}"))?;
+    Ok(value.parse()?)
+}

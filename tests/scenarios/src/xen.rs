@@ -1,0 +1,223 @@
+//! The world of domains: the guests are images that boot on the testbed.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use testbed::{Domain, Reason, Testbed};
+
+use crate::image::{Builds, Image, text, workspace, xtask};
+use crate::launch::{Ending, Launch};
+use crate::process::Processes;
+
+/// A guest that takes longer than this hangs: software emulation is slow, and two cores are few.
+pub(crate) const LIMIT: Duration = Duration::from_secs(240);
+
+/// Boots guests as domains.
+pub(crate) struct Xen {
+    pub(crate) testbed: Testbed,
+    /// What a transcript is compared with.
+    pub(crate) processes: Processes,
+    builds: Builds,
+    installed: Mutex<HashMap<Image, String>>,
+    domains: AtomicU32,
+    /// What the scenario that runs now booted, for the symbols of its consoles.
+    booted: Mutex<Vec<Image>>,
+}
+
+impl Xen {
+    /// Boots the testbed, or takes the one that is up, and builds the images meanwhile.
+    pub(crate) fn prepare(images: &[Image]) -> Result<Xen> {
+        let builds = Builds::default();
+        let (testbed, processes) = std::thread::scope(|scope| {
+            let testbed = scope.spawn(machine);
+            let processes = Processes::prepare();
+            // What cannot be built fails in the scenarios that need it.
+            images.iter().for_each(|&image| drop(builds.elf(image)));
+            (testbed.join(), processes)
+        });
+        Ok(Xen {
+            testbed: testbed.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
+            processes: processes?,
+            builds,
+            installed: Mutex::default(),
+            domains: AtomicU32::new(0),
+            booted: Mutex::default(),
+        })
+    }
+
+    /// Puts an image into dom0 and says where it is there.
+    pub(crate) fn install(&self, image: Image) -> Result<String> {
+        self.booted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(image);
+        let mut installed = self
+            .installed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = installed.get(&image) {
+            return Ok(path.clone());
+        }
+        let path = format!("/var/lib/edgecloud/images/{}.elf", image.name());
+        self.testbed.put(&self.builds.elf(image)?, &path)?;
+        installed.insert(image, path.clone());
+        Ok(path)
+    }
+
+    /// The ELF on this machine.
+    pub(crate) fn elf(&self, image: Image) -> Result<Vec<u8>> {
+        let path = self.builds.elf(image)?;
+        std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// The text of the `xl.cfg`.
+    pub(crate) fn config(&self, launch: &Launch) -> Result<String> {
+        let kernel = self.install(launch.image)?;
+        Ok(config(
+            &kernel,
+            launch.memory_mib,
+            &launch.as_command_line(),
+        ))
+    }
+
+    pub(crate) fn boot(&self, launch: &Launch) -> Result<Domain<'_>> {
+        self.testbed
+            .create(&self.domain_name(launch.image), &self.config(launch)?)
+    }
+
+    pub(crate) fn boot_paused(&self, launch: &Launch) -> Result<Domain<'_>> {
+        self.testbed
+            .create_paused(&self.domain_name(launch.image), &self.config(launch)?)
+    }
+
+    /// Boots a guest and waits for its end.
+    pub(crate) fn run(&self, launch: &Launch) -> Result<Ending> {
+        let end = self.boot(launch)?.wait_for_end(LIMIT)?;
+        Ok(Ending {
+            succeeded: end.reason == Reason::Poweroff,
+            how: format!("{:?}", end.reason),
+            transcript: end.console,
+        })
+    }
+
+    /// A command in dom0 that must succeed; what it printed, without the blanks at its end.
+    pub(crate) fn in_dom0(&self, command: &str) -> Result<String> {
+        Ok(self
+            .testbed
+            .exec(command)?
+            .ok()?
+            .text()
+            .trim_end()
+            .to_owned())
+    }
+
+    /// A command in dom0 that prints a number.
+    pub(crate) fn number_in_dom0(&self, command: &str) -> Result<f64> {
+        let printed = self.in_dom0(command)?;
+        printed
+            .parse()
+            .with_context(|| format!("`{command}` printed {printed:?}, no number"))
+    }
+
+    /// A name that no other domain of this run has.
+    pub(crate) fn domain_name(&self, image: Image) -> String {
+        let number = self.domains.fetch_add(1, Ordering::Relaxed);
+        format!("{}-{number}", image.name())
+    }
+
+    /// Forgets what was booted, as a scenario begins.
+    pub(crate) fn begin(&self) {
+        self.booted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
+    /// What a person wants to see of a scenario that failed, symbolised if it was about one image.
+    pub(crate) fn diagnose(&self) -> String {
+        let evidence = self.testbed.diagnose();
+        let mut booted = self
+            .booted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        booted.dedup();
+        match booted.as_slice() {
+            [image] => symbolize(*image, &evidence).unwrap_or(evidence),
+            _ => evidence,
+        }
+    }
+}
+
+/// The machine that `cargo xtask testbed up` keeps, or one of our own.
+fn machine() -> Result<Testbed> {
+    if let Ok(testbed) = Testbed::connect(workspace()) {
+        println!("using the testbed that is up");
+        return Ok(testbed);
+    }
+    Testbed::start(workspace(), &mut |line: &str| println!("{line}"))
+}
+
+/// Puts function names and lines to the addresses on a console.
+pub(crate) fn symbolize(image: Image, console: &str) -> Result<String> {
+    let mut command = xtask(["symbolize", &image.name()]);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().context("cargo could not be started")?;
+    let mut stdin = child.stdin.take().context("no standard input")?;
+    let console = console.to_owned();
+    let writer = std::thread::spawn(move || stdin.write_all(console.as_bytes()));
+    let output = child.wait_with_output()?;
+    let written = writer.join();
+    ensure!(
+        output.status.success(),
+        "`cargo xtask symbolize` failed:\n{}",
+        text(&output)
+    );
+    if !matches!(written, Ok(Ok(()))) {
+        bail!("`cargo xtask symbolize` did not read all of the console");
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The text of an `xl.cfg`. A domain that ends stays ended, whatever the reason.
+pub(crate) fn config(kernel: &str, memory_mib: u32, command_line: &[u8]) -> String {
+    format!(
+        "type = \"pvh\"\nkernel = \"{kernel}\"\nmemory = {memory_mib}\nmaxmem = {memory_mib}\n\
+         vcpus = 1\ntsc_mode = \"native\"\ncmdline = {}\n\
+         on_poweroff = \"destroy\"\non_reboot = \"destroy\"\non_crash = \"destroy\"\n",
+        quoted(command_line)
+    )
+}
+
+/// A string as xl's configuration language has it (libxlu_cfg.c, `xlu__cfgl_dequote`): `\xNN`
+/// stands for a byte.
+fn quoted(bytes: &[u8]) -> String {
+    let mut text = String::from("\"");
+    for &byte in bytes {
+        match byte {
+            b'"' | b'\\' => text.extend(['\\', char::from(byte)]),
+            b' '..=b'~' => text.push(char::from(byte)),
+            _ => text.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    text + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_quoted_for_xl() {
+        assert_eq!(quoted(b"plain 'words'"), "\"plain 'words'\"");
+        assert_eq!(quoted(b"\"\\\xff\n"), r#""\"\\\xff\x0a""#);
+    }
+}
