@@ -1,10 +1,229 @@
-//! `cargo xtask test`.
+//! `cargo xtask test`: everything that CI runs.
+//!
+//! Steps in order of what they cost: format, lints, unit tests (the rules of the tree are among
+//! them), then the scenarios as Linux processes and on Xen. A step that fails does not stop the later
+//! ones. The last line is `N passed, N failed`: single tests and scenarios are counted, and a step
+//! that has none (or could not start, or failed without a failed test) counts as one.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
 
 /// What the command line said.
 #[derive(clap::Args)]
-pub(crate) struct Options {}
+pub(crate) struct Options {
+    /// Only these tests: the crates' own, or the scenarios in one of the worlds
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// Only tests and scenarios whose name contains this; leaves out format and lints
+    filter: Option<String>,
+}
+
+/// A part of the tests.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Format, lints, the crates' unit tests and the rules of the tree
+    Unit,
+    /// The scenarios that run as Linux processes
+    Netns,
+    /// The scenarios that run on the testbed
+    Xen,
+}
+
+/// One cargo command, whose output is counted.
+struct Step {
+    part: Part,
+    title: &'static str,
+    /// The arguments of cargo, separated by blanks.
+    cargo: &'static str,
+    /// Makes sense with a filter, which then is its last argument.
+    takes_filter: bool,
+}
+
+const STEPS: [Step; 6] = [
+    Step {
+        part: Part::Unit,
+        title: "format",
+        cargo: "fmt --all --check",
+        takes_filter: false,
+    },
+    Step {
+        part: Part::Unit,
+        title: "lints",
+        cargo: "clippy --quiet --workspace --all-targets --locked -- -D warnings",
+        takes_filter: false,
+    },
+    Step {
+        part: Part::Unit,
+        title: "unit tests and rules",
+        cargo: "test --quiet --workspace --all-targets --no-fail-fast --locked",
+        takes_filter: true,
+    },
+    Step {
+        part: Part::Unit,
+        title: "examples in the documentation",
+        cargo: "test --quiet --workspace --doc --no-fail-fast --locked",
+        takes_filter: true,
+    },
+    Step {
+        part: Part::Netns,
+        title: "scenarios as Linux processes",
+        cargo: "run --quiet --package scenarios --locked -- --world netns",
+        takes_filter: true,
+    },
+    Step {
+        part: Part::Xen,
+        title: "scenarios on Xen",
+        cargo: "run --quiet --package scenarios --locked -- --world xen",
+        takes_filter: true,
+    },
+];
+
+/// How many tests went well, and how many did not.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+}
 
 /// Runs the command.
-pub(crate) fn run(_options: Options) -> anyhow::Result<()> {
-    anyhow::bail!("not there yet")
+pub(crate) fn run(options: Options) -> Result<()> {
+    let mut total = Tally::default();
+    let mut ran_any = false;
+    for step in &STEPS {
+        if options.only.is_some_and(|only| only != step.part)
+            || (options.filter.is_some() && !step.takes_filter)
+        {
+            continue;
+        }
+        ran_any = true;
+        let tally = step.run(options.filter.as_deref());
+        total.passed += tally.passed;
+        total.failed += tally.failed;
+    }
+    ensure!(ran_any, "no step is left of the tests that were chosen");
+    println!("{} passed, {} failed", total.passed, total.failed);
+    if total.failed > 0 {
+        std::process::exit(1); // The last line is said already.
+    }
+    Ok(())
+}
+
+impl Step {
+    /// Runs the step, passes its output on, and says how it went and how long it took.
+    fn run(&self, filter: Option<&str>) -> Tally {
+        println!("== {}", self.title);
+        let start = Instant::now();
+        let (tally, outcome) = match self.execute(filter) {
+            Ok((true, counted)) if counted == Tally::default() && filter.is_none() => (
+                Tally {
+                    passed: 1,
+                    failed: 0,
+                },
+                "ok",
+            ),
+            Ok((true, counted)) if counted.failed == 0 => (counted, "ok"),
+            Ok((_, counted)) => (
+                Tally {
+                    failed: counted.failed.max(1),
+                    ..counted
+                },
+                "FAILED",
+            ),
+            Err(error) => {
+                println!("{error:#}");
+                (
+                    Tally {
+                        passed: 0,
+                        failed: 1,
+                    },
+                    "FAILED",
+                )
+            }
+        };
+        println!(
+            "== {}: {outcome} ({:.1} s)",
+            self.title,
+            start.elapsed().as_secs_f64()
+        );
+        tally
+    }
+
+    /// Whether the command succeeded, and the sum of the tests that its output counts.
+    fn execute(&self, filter: Option<&str>) -> Result<(bool, Tally)> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .context("xtask lies in the workspace")?;
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command
+            .args(self.cargo.split(' '))
+            .args(filter)
+            .current_dir(root);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {command:?}"))?;
+        let stdout = child.stdout.take().context("a piped standard output")?;
+        let mut counted = Tally::default();
+        for line in BufReader::new(stdout).split(b'\n') {
+            let line = String::from_utf8_lossy(&line?).into_owned();
+            match counts(&line) {
+                Some(more) => {
+                    counted.passed += more.passed;
+                    counted.failed += more.failed;
+                }
+                None => println!("{line}"),
+            }
+        }
+        Ok((child.wait()?.success(), counted))
+    }
+}
+
+/// The counts in a closing line, cargo test's or the scenarios'.
+fn counts(line: &str) -> Option<Tally> {
+    let counts = match line.strip_prefix("test result: ") {
+        Some(result) => result.split_once(". ")?.1,
+        None => line,
+    };
+    let (passed, rest) = counts.split_once(" passed")?;
+    let rest = rest.strip_prefix([';', ','])?.trim_start();
+    let (failed, after) = rest.split_once(" failed")?;
+    let complete = after.is_empty() || after.starts_with(';');
+    Some(Tally {
+        passed: passed.parse().ok()?,
+        failed: failed.parse().ok()?,
+    })
+    .filter(|_| complete)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_are_counted() {
+        let cargo = "test result: FAILED. 3 passed; 1 failed; 2 ignored; 0 measured; 4 filtered out; finished in 0.1s";
+        assert_eq!(
+            counts(cargo),
+            Some(Tally {
+                passed: 3,
+                failed: 1
+            })
+        );
+        assert_eq!(
+            counts("14 passed, 0 failed"),
+            Some(Tally {
+                passed: 14,
+                failed: 0
+            })
+        );
+        assert_eq!(counts("guest said: 14 passed, 0 failed"), None);
+        assert_eq!(counts("running 3 tests"), None);
+    }
 }

@@ -93,8 +93,11 @@ pub(crate) fn text(output: &Output) -> String {
 /// Builds each image once in a run, and remembers what came of it.
 #[derive(Default)]
 pub(crate) struct Builds {
-    done: Mutex<HashMap<Image, Arc<OnceLock<Result<PathBuf, String>>>>>,
+    done: Mutex<HashMap<Image, Arc<Build>>>,
 }
+
+/// The path of an ELF, or why there is none.
+type Build = OnceLock<Result<PathBuf, String>>;
 
 impl Builds {
     /// The ELF of an image; the first to ask builds it.

@@ -123,8 +123,7 @@ fn last_load_segment(elf: &[u8]) -> Option<usize> {
     let (table, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
     (0..count)
         .map(|index| table + index * size)
-        .filter(|&at| number(at, 4) == Some(1))
-        .last()
+        .rfind(|&at| number(at, 4) == Some(1))
 }
 
 /// Either xl says that it is too long, or the guest gets all of it.
