@@ -10,6 +10,9 @@ const SYMBOLS_SHOWN_MAX: usize = 16;
 /// Enough to recognise the part of a program that is meant.
 const USERS_SHOWN_MAX: usize = 3;
 
+/// In characters.
+const FUNCTION_LENGTH_MAX: usize = 120;
+
 /// Explains why a program could not be linked.
 pub(super) fn explain(linker: &str) -> String {
     let missing = parse(linker);
@@ -32,24 +35,23 @@ pub(super) fn explain(linker: &str) -> String {
             .collect();
         let _ = write!(text, "\n  and {beyond} more: {}\n", names.join(", "));
     }
+    text.truncate(text.trim_end().len());
     text
 }
 
 fn describe(text: &mut String, family: &Family, symbols: &[Entry]) {
+    text.push('\n');
     for (symbol, users) in symbols {
-        let _ = writeln!(text, "\n  {symbol}");
+        let _ = writeln!(text, "  {symbol}, wanted by");
         for user in users.iter().take(USERS_SHOWN_MAX) {
-            let _ = writeln!(text, "    wanted by {user}");
+            let _ = writeln!(text, "    {user}");
         }
         if users.len() > USERS_SHOWN_MAX {
-            let _ = writeln!(
-                text,
-                "    and in {} more places",
-                users.len() - USERS_SHOWN_MAX
-            );
+            let beyond = users.len() - USERS_SHOWN_MAX;
+            let _ = writeln!(text, "    and {beyond} more functions");
         }
     }
-    let _ = writeln!(text, "    {} {}", family.reason, family.cure);
+    let _ = writeln!(text, "  {} {}", family.reason, family.cure);
 }
 
 /// The first symbols, put together by what they are for.
@@ -107,13 +109,21 @@ impl std::fmt::Display for User {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let function = self.function.as_deref().unwrap_or("data");
         match self.crate_name() {
-            Some(name) => write!(f, "crate {name}: {function}")?,
-            None => write!(f, "{function}")?,
+            Some(name) => write!(f, "crate {name}: {}", cut(function))?,
+            None => write!(f, "{}", cut(function))?,
         }
         match &self.line {
             Some(line) => write!(f, " ({line})"),
             None => Ok(()),
         }
+    }
+}
+
+/// The name of a generic function can fill a screen.
+fn cut(function: &str) -> String {
+    match function.char_indices().nth(FUNCTION_LENGTH_MAX) {
+        Some((end, _)) => format!("{}…", &function[..end]),
+        None => function.to_owned(),
     }
 }
 
@@ -156,7 +166,8 @@ fn parse(linker: &str) -> Missing {
         } else if let Some((place, symbol)) = quoted(line, ": undefined reference to ") {
             let user = at_place(&user, place);
             let users = missing.entry(demangle(symbol)).or_default();
-            if !users.contains(&user) {
+            // One place in a function is enough to find the others.
+            if !users.iter().any(|known| known.function == user.function) {
                 users.push(user);
             }
         }
@@ -532,7 +543,7 @@ const FAMILIES: [Family; 8] = [
 const OTHER: Family = Family {
     symbols: &[],
     prefixes: &[],
-    reason: "The runtime provides the C symbols that std, tokio, mio, ring and redb call; this is none of them.",
+    reason: "This is not among the C symbols that the runtime has so far.",
     cure: "Remove the use, or open an issue that names the symbol.",
 };
 
@@ -564,7 +575,6 @@ collect2: error: ld returned 1 exit status";
             "pthread_attr_getguardsize",
             &[
                 "crate std: std::sys::pal::unix::stack_overflow::imp::current_guard (library/std/src/sys/pal/unix/stack_overflow.rs:576)",
-                "crate std: std::sys::pal::unix::stack_overflow::imp::current_guard (library/std/src/sys/pal/unix/stack_overflow.rs:577)",
             ],
         );
         check(WITHOUT_LTO, "qsort", &["crate ring: aes_setup"]);
@@ -593,7 +603,7 @@ collect2: error: ld returned 1 exit status";
         assert!(text.starts_with("the program needs 2 symbols"), "{text}");
         assert_eq!(text.matches("A domain is one process").count(), 1, "{text}");
         assert!(
-            text.contains("  fork\n    wanted by crate x: main (x.rs:1)"),
+            text.contains("  fork, wanted by\n    crate x: main (x.rs:1)"),
             "{text}"
         );
     }
