@@ -1,10 +1,127 @@
-//! `cargo xtask bench`.
+//! `cargo xtask bench NAME`: a benchmark with its peers in the same run, interleaved.
+//!
+//! Standard output has one JSON line per figure and nothing else; progress goes to standard error.
+//! The last line is the principal figure.
+
+use clap::Subcommand;
+use serde::Serialize;
+
+mod boot;
 
 /// What the command line said.
 #[derive(clap::Args)]
-pub(crate) struct Options {}
+pub(crate) struct Options {
+    #[command(subcommand)]
+    benchmark: Benchmark,
+}
+
+#[derive(Subcommand)]
+enum Benchmark {
+    /// From `xl create` to the first line of `main`; image size, least memory, idle time
+    Boot(boot::Options),
+}
 
 /// Runs the command.
-pub(crate) fn run(_options: Options) -> anyhow::Result<()> {
-    anyhow::bail!("not there yet")
+pub(crate) fn run(options: Options) -> anyhow::Result<()> {
+    match options.benchmark {
+        Benchmark::Boot(options) => boot::run(&options),
+    }
+}
+
+/// Which of two figures is the better one.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Better {
+    Lower,
+}
+
+/// One line of output.
+#[derive(Serialize)]
+struct Figure {
+    bench: &'static str,
+    figure: &'static str,
+    /// The median of our values.
+    ours: f64,
+    /// The median of the peer's values, or the bound that ours must keep.
+    peer: f64,
+    peer_name: &'static str,
+    /// `ours` / `peer`.
+    ratio: f64,
+    better: Better,
+    unit: &'static str,
+    rounds: usize,
+    /// How far the values are from each other: the lower and the upper quartile of ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ours_quartiles: Option<[f64; 2]>,
+}
+
+impl Figure {
+    /// A figure of values from several rounds.
+    fn of_rounds(
+        (bench, figure, unit): (&'static str, &'static str, &'static str),
+        ours: &[f64],
+        (peer_name, peer): (&'static str, &[f64]),
+    ) -> Figure {
+        let quartiles = [quantile(ours, 0.25), quantile(ours, 0.75)].map(rounded);
+        let (ours_median, peer_median) = (quantile(ours, 0.5), quantile(peer, 0.5));
+        Figure {
+            bench,
+            figure,
+            ours: rounded(ours_median),
+            peer: rounded(peer_median),
+            peer_name,
+            ratio: rounded(ours_median / peer_median),
+            better: Better::Lower,
+            unit,
+            rounds: ours.len(),
+            ours_quartiles: (ours.len() > 1).then_some(quartiles),
+        }
+    }
+
+    fn print(&self) -> anyhow::Result<()> {
+        println!("{}", serde_json::to_string(self)?);
+        Ok(())
+    }
+}
+
+/// The value below which a share of the values lies, between its neighbours in proportion.
+fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let place = share * (sorted.len() - 1) as f64;
+    let (below, above) = (
+        sorted[place.floor() as usize],
+        sorted[place.ceil() as usize],
+    );
+    below + (above - below) * place.fract()
+}
+
+/// Four digits after the point: enough for a ratio, and for seconds.
+fn rounded(value: f64) -> f64 {
+    (value * 1e4).round() / 1e4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_has_medians_and_their_ratio() {
+        let figure = Figure::of_rounds(
+            ("boot", "time", "s"),
+            &[3.0, 1.0, 2.0],
+            ("peer", &[4.0, 8.0]),
+        );
+        let line = serde_json::to_string(&figure).expect("JSON");
+        assert_eq!(
+            line,
+            r#"{"bench":"boot","figure":"time","ours":2.0,"peer":6.0,"peer_name":"peer","ratio":0.3333,"better":"lower","unit":"s","rounds":3,"ours_quartiles":[1.5,2.5]}"#
+        );
+    }
+
+    #[test]
+    fn quantiles_lie_between_values() {
+        assert_eq!(quantile(&[5.0], 0.25), 5.0);
+        assert_eq!(quantile(&[4.0, 1.0, 3.0, 2.0], 0.5), 2.5);
+    }
 }

@@ -130,8 +130,10 @@ impl Xen {
         format!("{}-{number}", image.name())
     }
 
-    /// Forgets what was booted, as a scenario begins.
+    /// Forgets what was booted and said, as a scenario begins.
     pub(crate) fn begin(&self) {
+        // The evidence of one scenario is the better for this, but none depends on it.
+        drop(self.testbed.forget());
         self.booted
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
