@@ -19,6 +19,7 @@ mod package;
 mod program;
 mod reproducible;
 mod runtime;
+pub(crate) mod source_names;
 mod tools;
 mod xl;
 

@@ -5,15 +5,16 @@
 //! other frames are return addresses: the call is before them, so it is the address before that is
 //! looked up. The call may have been the last instruction of its function.
 
-use std::fmt::Write;
 use std::fs;
 use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use addr2line::Loader;
 use anyhow::{Context, Result, anyhow, ensure};
+use object::{Object, ObjectSegment};
 
-use crate::image::Tree;
+use crate::image::{Tree, source_names};
 
 /// What the command line said.
 #[derive(clap::Args)]
@@ -50,19 +51,91 @@ pub(crate) fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-/// The text with the frames' functions below or behind their addresses; every other line stays as it is.
+/// The text with the frames' functions behind their addresses; every other line stays as it is.
 pub(crate) fn symbolize(debug: &Path, text: &str) -> Result<String> {
-    let symbols = Loader::new(debug)
-        .map_err(|error| anyhow!("{error}"))
+    let image = DebugInformation::read(debug)
         .with_context(|| format!("cannot read debug information from {}", debug.display()))?;
     let mut output = String::with_capacity(text.len() * 2);
     for line in text.split_inclusive('\n') {
         match Frame::in_line(line) {
-            Some(frame) => output.push_str(&named(&symbols, &frame)),
+            Some(frame) => output.push_str(&image.name(&frame)),
             None => output.push_str(line),
         }
     }
     Ok(output)
+}
+
+/// What is known of an image's code.
+struct DebugInformation {
+    symbols: Loader,
+    /// Debug information is kept of functions that were left out, too: they seem to lie around 0.
+    code: Vec<Range<u64>>,
+}
+
+impl DebugInformation {
+    fn read(path: &Path) -> Result<DebugInformation> {
+        let bytes = fs::read(path)?;
+        let file = object::File::parse(&*bytes)?;
+        let code = file
+            .segments()
+            .filter(|segment| segment.permissions().executable());
+        let code = code
+            .map(|segment| segment.address()..segment.address() + segment.size())
+            .collect();
+        let symbols = Loader::new(path).map_err(|error| anyhow!("{error}"))?;
+        Ok(DebugInformation { symbols, code })
+    }
+
+    /// The frame's line with its function behind, and below it those that it is inlined into.
+    fn name(&self, frame: &Frame) -> String {
+        let indent = " ".repeat(frame.line.len() - frame.line.trim_start().len() + 3);
+        let functions = self
+            .functions(frame.probe)
+            .join(&format!("\n{indent}inlined into "));
+        format!("{} {functions}\n", frame.line)
+    }
+
+    /// What is at an address: a function and its place, then the functions around it.
+    fn functions(&self, probe: u64) -> Vec<String> {
+        if !self.code.iter().any(|code| code.contains(&probe)) {
+            return vec!["outside this image's code".to_owned()];
+        }
+        // Assembly has symbols and no lines.
+        let symbol = || {
+            self.symbols
+                .find_symbol(probe)
+                .map_or("?".to_owned(), demangle)
+        };
+        let mut functions = Vec::new();
+        if let Ok(mut frames) = self.symbols.find_frames(probe) {
+            while let Ok(Some(frame)) = frames.next() {
+                let name = frame
+                    .function
+                    .as_ref()
+                    .and_then(|function| function.raw_name().ok());
+                let name = name.map_or_else(symbol, |name| demangle(&name));
+                let place = frame.location.as_ref().map(place).unwrap_or_default();
+                functions.push(name + &place);
+            }
+        }
+        if functions.is_empty() {
+            functions.push(symbol());
+        }
+        functions
+    }
+}
+
+/// The name as it stands in the source, without the digest of the older mangling.
+fn demangle(symbol: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(symbol))
+}
+
+fn place(location: &addr2line::Location<'_>) -> String {
+    let file = source_names::short(location.file.unwrap_or("?"));
+    match location.line {
+        Some(line) => format!(" at {file}:{line}"),
+        None => format!(" at {file}"),
+    }
 }
 
 /// A line of a backtrace.
@@ -82,89 +155,24 @@ impl<'a> Frame<'a> {
             None => (line.trim_start().split_once(':')?.0, false),
         };
         let index: u32 = index.parse().ok()?;
-        let digits_at = line.find("0x")? + 2;
-        let digits = line[digits_at..]
+        let address_at = line.find("0x")?;
+        let digits = line[address_at + 2..]
             .bytes()
             .take_while(u8::is_ascii_hexdigit)
             .count();
-        let address = u64::from_str_radix(&line[digits_at..digits_at + digits], 16).ok()?;
+        let (line, rest) = line.split_at(address_at + 2 + digits);
+        // Anything else behind the address, and it is not a frame, or it has its name already.
+        if !matches!(rest.trim_start(), "" | "- <unknown>") {
+            return None;
+        }
+        let address = u64::from_str_radix(&line[address_at + 2..], 16).ok()?;
         let is_exact = is_report && index == 0;
         let probe = if is_exact {
             address
         } else {
             address.checked_sub(1)?
         };
-        Some(Frame {
-            line: &line[..digits_at + digits],
-            probe,
-        })
-    }
-}
-
-/// The frame with its function, and those inlined into it, innermost first; a function each line, and
-/// below it where.
-fn named(symbols: &Loader, frame: &Frame) -> String {
-    let mut text = frame.line.to_owned();
-    let indent = " ".repeat(frame.line.len() - frame.line.trim_start().len() + 3);
-    let mut count = 0;
-    if let Ok(mut frames) = symbols.find_frames(frame.probe) {
-        while let Ok(Some(found)) = frames.next() {
-            let function = found
-                .function
-                .as_ref()
-                .and_then(|function| function.demangle().ok());
-            let function = function.or_else(|| symbols.find_symbol(frame.probe).map(demangle));
-            let separator = if count == 0 {
-                " ".to_owned()
-            } else {
-                format!("\n{indent}inlined into ")
-            };
-            let _ = write!(
-                text,
-                "{separator}{}",
-                function.as_deref().map_or("?", without_digest)
-            );
-            if let Some(location) = found.location {
-                let _ = write!(text, "\n{indent}  at {}", place(&location));
-            }
-            count += 1;
-        }
-    }
-    // Assembly has symbols and no lines.
-    if count == 0 {
-        let symbol = symbols.find_symbol(frame.probe).map(demangle);
-        let _ = write!(
-            text,
-            " {}",
-            symbol.as_deref().unwrap_or("not in this image")
-        );
-    }
-    text.push('\n');
-    text
-}
-
-fn demangle(symbol: &str) -> std::borrow::Cow<'_, str> {
-    format!("{:#}", rustc_demangle::demangle(symbol)).into()
-}
-
-/// The older mangling ends in `::h` and sixteen digits.
-fn without_digest(function: &str) -> &str {
-    match function.rsplit_once("::h") {
-        Some((name, digest))
-            if digest.len() == 16 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) =>
-        {
-            name
-        }
-        _ => function,
-    }
-}
-
-fn place(location: &addr2line::Location<'_>) -> String {
-    let file = location.file.unwrap_or("?");
-    let file = file.strip_prefix("/workspace/").unwrap_or(file);
-    match location.line {
-        Some(line) => format!("{file}:{line}"),
-        None => file.to_owned(),
+        Some(Frame { line, probe })
     }
 }
 
@@ -214,11 +222,12 @@ mod tests {
         }
     }
 
-    /// This test's own executable is as good as an image: its addresses are known at link time.
+    /// A segment of code without anything known of it.
     #[test]
-    fn text_without_frames_stays_as_it_is() {
+    fn what_is_not_known_is_said_so() {
         let executable = std::env::current_exe().expect("an executable");
-        let text = "Hello\r\nno newline at the end";
-        assert_eq!(symbolize(&executable, text).expect("symbols"), text);
+        let text = "Hello\r\n  #0 0xffff0000\nno newline at the end";
+        let expected = "Hello\r\n  #0 0xffff0000 outside this image's code\nno newline at the end";
+        assert_eq!(symbolize(&executable, text).expect("symbols"), expected);
     }
 }

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::source_names;
+
 /// A program that misses more symbols than this needs something altogether different; listing
 /// hundreds would hide it.
 const SYMBOLS_SHOWN_MAX: usize = 16;
@@ -204,7 +206,7 @@ fn at_place(user: &User, place: &str) -> User {
         }
         Some(_) => user.clone(),
         None => User {
-            line: Some(short(file)),
+            line: Some(source_names::short(file).to_owned()),
             ..user.clone()
         },
     }
@@ -226,23 +228,6 @@ fn library(object: &str) -> Option<String> {
         .unwrap_or(file);
     let name = file.split(['-', '.']).next()?;
     (!name.is_empty()).then(|| name.to_owned())
-}
-
-/// Source files of dependencies without the directories that every one of them has.
-fn short(file: &str) -> String {
-    let (path, line) = file.rsplit_once(':').unwrap_or((file, ""));
-    let path = match path
-        .strip_prefix("/rustc/")
-        .and_then(|rest| rest.split_once('/'))
-    {
-        Some((_, path)) => path,
-        None => path.strip_prefix("/registry/").unwrap_or(path),
-    };
-    if line.is_empty() {
-        path.to_owned()
-    } else {
-        format!("{path}:{line}")
-    }
 }
 
 /// The name as it stands in the source, without the digest of the older mangling.

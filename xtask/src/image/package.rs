@@ -1,11 +1,11 @@
 //! Which program an image is made of: what `cargo metadata` says of packages and their binaries.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use super::source_names::{self, SourceNames};
 use super::tools::{self, TARGET};
 
 /// A cargo workspace on this machine, with everything its packages depend on.
@@ -69,7 +69,7 @@ impl Workspace {
     pub(super) fn package(&self, name: Option<&str>, bin: Option<&str>) -> Result<Package> {
         let package = self.member(name)?;
         let bins: Vec<&str> = package.bins().collect();
-        let bin = match (bin, bins.as_slice()) {
+        let bin = match (bin.or(package.default_run.as_deref()), bins.as_slice()) {
             (Some(bin), _) if bins.contains(&bin) => bin,
             (Some(bin), _) => {
                 bail!(
@@ -141,7 +141,7 @@ impl Workspace {
             .filter(|package| package.is_from_registry());
         for package in registries {
             if let Some(registry) = package.directory().and_then(Path::parent) {
-                names.add(registry, "/registry");
+                names.add(registry, source_names::REGISTRY);
             }
         }
         let elsewhere = |package: &&MetadataPackage| {
@@ -152,7 +152,7 @@ impl Workspace {
                 names.add(directory, &format!("/package/{}", package.name));
             }
         }
-        names.add(&self.root, "/workspace");
+        names.add(&self.root, source_names::WORKSPACE);
         Ok(names)
     }
 }
@@ -165,55 +165,6 @@ fn list(names: &[&str]) -> String {
     }
 }
 
-/// The paths of this machine, and what stands for them in an image: two checkouts in different
-/// directories must give the same bytes. Where several match, the last one counts.
-#[derive(Clone, Debug, Default)]
-pub(super) struct SourceNames(Vec<(PathBuf, String)>);
-
-impl SourceNames {
-    fn of_toolchain() -> Result<SourceNames> {
-        let mut names = SourceNames::default();
-        let sysroot = PathBuf::from(tools::ask(
-            Command::new("rustc").args(["--print", "sysroot"]),
-        )?);
-        let version = tools::ask(Command::new("rustc").arg("-vV"))?;
-        let commit = version
-            .lines()
-            .find_map(|line| line.strip_prefix("commit-hash: "));
-        names.add(&sysroot, "/toolchain");
-        // As in the std that the toolchain ships: its sources, if installed, must make no difference.
-        names.add(
-            &sysroot.join("lib/rustlib/src/rust"),
-            &format!("/rustc/{}", commit.unwrap_or("unknown")),
-        );
-        if let Some(home) = cargo_home() {
-            names.add(&home, "/cargo");
-        }
-        Ok(names)
-    }
-
-    /// Adds a directory, once.
-    pub(super) fn add(&mut self, path: &Path, name: &str) {
-        if !self.0.iter().any(|(known, _)| known == path) {
-            self.0.push((path.to_owned(), name.to_owned()));
-        }
-    }
-
-    /// The pairs as compilers take them: `PATH=NAME`.
-    pub(super) fn pairs(&self) -> impl Iterator<Item = String> {
-        self.0
-            .iter()
-            .map(|(path, name)| format!("{}={name}", path.display()))
-    }
-}
-
-fn cargo_home() -> Option<PathBuf> {
-    let in_home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
-    std::env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(in_home)
-}
-
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<MetadataPackage>,
@@ -224,6 +175,7 @@ struct Metadata {
 #[derive(Deserialize)]
 struct MetadataPackage {
     id: String,
+    default_run: Option<String>,
     name: String,
     version: String,
     source: Option<String>,
@@ -263,6 +215,7 @@ mod tests {
 
     fn workspace() -> Workspace {
         let package = |name: &str, bins: &[&str]| MetadataPackage {
+            default_run: None,
             id: format!("path+file:///w/{name}#1.0.0"),
             name: name.to_owned(),
             version: "1.0.0".to_owned(),

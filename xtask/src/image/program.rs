@@ -10,8 +10,9 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::description::LinkTimeOptimization;
-use super::package::{Package, SourceNames};
+use super::package::Package;
 use super::runtime::Runtime;
+use super::source_names::SourceNames;
 use super::tools::{self, TARGET};
 use super::{Tree, files, missing};
 
@@ -151,9 +152,13 @@ fn linker_arguments(runtime: &Runtime) -> Vec<String> {
         // Once more behind the runtime, which unwinds too.
         "-lgcc_s".to_owned(),
     ];
-    let mut arguments = vec!["-Clinker-features=-lld".to_owned()];
+    // The package may have a linker of its own choice for Linux.
+    let mut arguments = vec![
+        "-Clinker=cc".to_owned(),
+        "-Clinker-features=-lld".to_owned(),
+    ];
     // With any renaming among them, cargo leaves these arguments, which hold paths, out of the digest
-    // that goes into the names of symbols. See `two builds` in `reproducible`.
+    // that goes into the names of symbols. See `reproducible`.
     let directory = runtime
         .object()
         .parent()
