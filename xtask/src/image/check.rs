@@ -107,7 +107,7 @@ impl fmt::Display for Refusal {
             Refusal::Truncated { what } => {
                 write!(
                     f,
-                    "{what} lies beyond the end of the file: it was cut short. Copy or build it again"
+                    "{what} lies beyond the end of the file: it was truncated. Copy or build it again"
                 )
             }
             Refusal::NoSegments => write!(f, "it has nothing to load. Build it again"),
