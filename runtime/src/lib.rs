@@ -29,6 +29,7 @@ pub mod descriptors;
 pub mod environment;
 mod global;
 pub mod memory;
+pub mod net;
 pub mod signals;
 pub mod threads;
 pub mod xen;

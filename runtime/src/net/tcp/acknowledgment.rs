@@ -1,0 +1,185 @@
+//! What an acknowledgment means to the sender: progress, selective acknowledgements (RFC 2018), the
+//! peer's window, and the loss of segments (RFC 6675; NewReno, RFC 6582, for peers without SACK).
+
+use super::super::buffer::Pool;
+use super::super::time::Instant;
+use super::connection::{Ack, Connection, Outcome, Recovery};
+use super::segment::Segment;
+use super::{DATA_RETRIES, Seq, State};
+
+/// RFC 6675: this many segments reported beyond a gap mean that the gap is lost.
+const DUPLICATES: usize = 3;
+
+impl Connection {
+    /// Takes the acknowledgment of an acceptable segment. False if the segment is to be dropped.
+    pub(super) fn acknowledge(
+        &mut self,
+        now: Instant,
+        pool: &mut Pool,
+        segment: &Segment,
+        outcome: &mut Outcome,
+    ) -> bool {
+        let header = &segment.header;
+        if self.snd.max < header.ack {
+            self.ack = Ack::Now;
+            outcome.unacceptable = true;
+            return false;
+        }
+        if header.ack < self.snd.una {
+            return true; // old, but its data may be new
+        }
+        let window = usize::from(header.window) << self.snd.scale;
+        let news = self.take_sacks(segment);
+        if self.snd.una < header.ack {
+            self.advance(now, pool, header.ack);
+        } else if self.snd.una < self.snd.max
+            && segment.len() == 0
+            && (window == self.snd.window || news)
+        {
+            self.snd.duplicate_acks = self.snd.duplicate_acks.saturating_add(1);
+        }
+        self.update_peer_window(segment, window);
+        self.detect_loss();
+        true
+    }
+
+    /// Notes what the peer has beyond `una`; whether that is news.
+    fn take_sacks(&mut self, segment: &Segment) -> bool {
+        let (una, max) = (self.snd.una.max(segment.header.ack), self.snd.max);
+        let before = self.snd.sacked.count(una, max);
+        for &(start, end) in segment.header.sack.as_slice() {
+            // Blocks below `una` report duplicates (RFC 2883); anything else is nonsense.
+            if start < end && una < end && end <= max {
+                self.snd.sacked.insert(start.max(una), end);
+            }
+        }
+        self.snd.sacked.count(una, max) > before
+    }
+
+    /// Everything before `ack` has arrived.
+    fn advance(&mut self, now: Instant, pool: &mut Pool, ack: Seq) {
+        let snd = &mut self.snd;
+        let in_flight = snd.nxt.since(snd.una);
+        let acked = ack.since(snd.una);
+        let data = acked.min(snd.buffer.len());
+        snd.buffer.consume(pool, data);
+        snd.una = ack;
+        snd.nxt = snd.nxt.max(ack);
+        snd.sacked.remove_below(ack);
+        snd.duplicate_acks = 0;
+        self.retries = 0;
+        self.soft_error = None;
+        if let Some((end, sent)) = snd.timed
+            && end <= ack
+        {
+            snd.timed = None;
+            self.rtt.sample(now.since(sent));
+        }
+        self.advance_recovery(now, acked, in_flight);
+        let outstanding = self.snd.una < self.snd.max;
+        self.retransmit_at = outstanding.then(|| now.after(self.rtt.timeout(0)));
+        self.waiting_since = outstanding.then_some(now);
+        if acked > data {
+            self.fin_acknowledged(now, pool);
+        }
+    }
+
+    fn advance_recovery(&mut self, now: Instant, acked: usize, in_flight: usize) {
+        let (una, max, mss) = (self.snd.una, self.snd.max, usize::from(self.snd.mss));
+        match &mut self.snd.recovery {
+            Some(recovery) if recovery.end <= una => self.snd.recovery = None,
+            Some(recovery) => {
+                recovery.next = recovery.next.max(una);
+                recovery.head_sent_at = max;
+                if !self.snd.sack_permitted {
+                    // RFC 6582 §3.2: a partial acknowledgment means that the next segment is lost too.
+                    recovery.next = una;
+                    recovery.limit = una.plus(mss).min(recovery.end);
+                    recovery.forced = true;
+                }
+            }
+            // RFC 9438 §4.2.3 and RFC 2861: a window that is not used proves nothing about the path.
+            None if 2 * in_flight >= self.cubic.window() => {
+                let rtt = self.rtt.smoothed().unwrap_or(0);
+                self.cubic.on_ack(now, acked, rtt);
+            }
+            None => {}
+        }
+    }
+
+    /// RFC 9293 §3.10.7.4: only newer segments update the window.
+    fn update_peer_window(&mut self, segment: &Segment, window: usize) {
+        let (seq, ack) = (segment.header.seq, segment.header.ack);
+        if self.snd.wl1 < seq || (self.snd.wl1 == seq && self.snd.wl2 <= ack) {
+            self.snd.window = window;
+            self.snd.window_max = self.snd.window_max.max(window);
+            self.snd.wl1 = seq;
+            self.snd.wl2 = ack;
+            let nothing_outstanding = self.snd.una == self.snd.max;
+            if nothing_outstanding {
+                // If this was the answer to a window probe, the persist timer ends, or begins anew with
+                // the peer known to be alive.
+                self.waiting_since = None;
+                self.retries = self.retries.min(DATA_RETRIES / 2);
+                if window > 0 {
+                    self.retransmit_at = None;
+                    self.retries = 0;
+                }
+            }
+        }
+    }
+
+    fn detect_loss(&mut self) {
+        let (una, max) = (self.snd.una, self.snd.max);
+        let beyond = DUPLICATES * usize::from(self.snd.mss);
+        if una == max || self.snd.nxt < max {
+            return; // nothing outstanding, or all of it is being sent again
+        }
+        let reported = self.snd.sacked.end();
+        if let Some(recovery) = &mut self.snd.recovery {
+            if let Some(end) = reported {
+                recovery.limit = recovery.limit.max(end.min(recovery.end));
+                if una < recovery.next && recovery.head_sent_at.plus(beyond) <= end {
+                    recovery.next = una;
+                    recovery.head_sent_at = max;
+                    recovery.forced = true;
+                }
+            }
+            return;
+        }
+        let lost = usize::from(self.snd.duplicate_acks) >= DUPLICATES
+            || self.snd.sacked.count(una, max) >= beyond;
+        if lost && !matches!(self.state, State::SynSent | State::SynReceived) {
+            let head = una.plus(usize::from(self.snd.mss)).min(max);
+            let limit = reported.map_or(head, |end| end.max(head));
+            self.snd.recovery = Some(Recovery {
+                end: max,
+                next: una,
+                limit,
+                head_sent_at: max,
+                forced: true,
+            });
+            self.snd.timed = None;
+            self.cubic.on_loss();
+        }
+    }
+
+    /// Bytes thought to be on the way (RFC 6675 §4, SetPipe, with everything below the highest
+    /// selective acknowledgement taken for lost).
+    pub(super) fn in_flight(&self) -> usize {
+        let snd = &self.snd;
+        let mut flight = snd.nxt.since(snd.una) - snd.sacked.count(snd.una, snd.nxt);
+        if let Some(recovery) = &snd.recovery {
+            let next = recovery.next.max(snd.una);
+            if next < recovery.limit {
+                flight = flight.saturating_sub(
+                    recovery.limit.since(next) - snd.sacked.count(next, recovery.limit),
+                );
+            }
+        }
+        if !snd.sack_permitted {
+            flight = flight.saturating_sub(usize::from(snd.duplicate_acks) * usize::from(snd.mss));
+        }
+        flight
+    }
+}

@@ -1,0 +1,67 @@
+//! The retransmission timeout (RFC 6298), with Linux's bounds rather than the specification's whole
+//! second: a datacentre or an access network answers in milliseconds, and SACK has made spurious
+//! timeouts cheap.
+
+use super::super::time::{MS, SECOND};
+
+/// Before anything was measured (RFC 6298 §2.1).
+const RTO_INITIAL: u64 = SECOND;
+/// Linux's `TCP_RTO_MIN`.
+const RTO_MIN: u64 = 200 * MS;
+/// RFC 6298 §2.5 allows 60 s.
+const RTO_MAX: u64 = 60 * SECOND;
+
+/// Round-trip time estimate of one connection, in nanoseconds.
+#[derive(Default)]
+pub(crate) struct Rtt {
+    /// Zero until measured.
+    smoothed: u64,
+    variance: u64,
+}
+
+impl Rtt {
+    /// The smoothed estimate, once measured.
+    pub(crate) fn smoothed(&self) -> Option<u64> {
+        (self.smoothed != 0).then_some(self.smoothed)
+    }
+
+    /// Takes a measurement, which must not be of a segment sent twice (Karn).
+    pub(crate) fn sample(&mut self, measured: u64) {
+        let measured = measured.max(1);
+        if self.smoothed == 0 {
+            self.smoothed = measured;
+            self.variance = measured / 2;
+        } else {
+            self.variance = (3 * self.variance + self.smoothed.abs_diff(measured)) / 4;
+            self.smoothed = ((7 * self.smoothed + measured) / 8).max(1);
+        }
+    }
+
+    /// The timeout after `backoffs` timeouts in a row.
+    pub(crate) fn timeout(&self, backoffs: u8) -> u64 {
+        let base = match self.smoothed {
+            0 => RTO_INITIAL,
+            // As Linux: the minimum bounds the variance's part, so a long path keeps a margin too.
+            smoothed => smoothed + (4 * self.variance).max(RTO_MIN),
+        };
+        base.saturating_mul(1 << backoffs.min(16)).min(RTO_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn follows_the_measurements_within_bounds() {
+        let mut rtt = Rtt::default();
+        assert_eq!(rtt.timeout(0), RTO_INITIAL);
+        rtt.sample(100 * MS);
+        assert_eq!(rtt.timeout(0), 300 * MS);
+        for _ in 0..100 {
+            rtt.sample(MS);
+        }
+        assert!(rtt.timeout(0) < 210 * MS);
+        assert_eq!(rtt.timeout(200), RTO_MAX);
+    }
+}

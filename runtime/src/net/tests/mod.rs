@@ -1,0 +1,3 @@
+//! Transcripts of whole stacks on a simulated link.
+
+mod transfer;
