@@ -1,0 +1,91 @@
+//! The agent's program, built for dom0, and the initial RAM disk that brings it there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::host;
+use crate::image::Image;
+use crate::initrd::Archive;
+use crate::peers;
+
+const EARLY: &str = include_str!("../dom0/early");
+const INIT: &str = include_str!("../dom0/init");
+
+/// Where the agent is in dom0.
+pub(crate) const PATH: &str = "/run/testbed/agent";
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Builds the agent. It is linked statically, so that it does not matter whether the host's
+/// Debian is dom0's.
+pub(crate) fn build(root: &Path, cache: &Path) -> Result<PathBuf> {
+    let folder = cache.join("agent");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .current_dir(root)
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--package=testbed",
+            "--bin=testbed-agent",
+        ])
+        .arg(format!("--target={TARGET}"))
+        .arg("--target-dir")
+        .arg(&folder)
+        // The caller's flags are for the caller's programs.
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("CARGO_BUILD_RUSTFLAGS")
+        .env("RUSTFLAGS", "-C target-feature=+crt-static");
+    host::run(&mut command).context("cannot build the testbed's agent")?;
+    let program = folder.join(TARGET).join("release/testbed-agent");
+    if !program.exists() {
+        bail!("cargo built no {}", program.display());
+    }
+    Ok(program)
+}
+
+/// Dom0's initial RAM disk: the early modules, the agent, and what runs first.
+pub(crate) fn initrd(image: &Image, agent: &Path) -> Result<Vec<u8>> {
+    let busybox = read(&image.busybox())?;
+    let mut archive = Archive::new();
+    for folder in [
+        "bin",
+        "proc",
+        "sys",
+        "dev",
+        "root",
+        "modules",
+        "testbed",
+        "testbed/peers",
+    ] {
+        archive = archive.folder(folder);
+    }
+    let mut order = String::new();
+    for module in image.modules()? {
+        let name = module
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        archive = archive.program(&format!("modules/{name}"), &read(&module)?);
+        order += &format!("{name}\n");
+    }
+    Ok(archive
+        .program("modules/order", order.as_bytes())
+        .program("bin/busybox", &busybox)
+        .program("init", EARLY.as_bytes())
+        .program("testbed/init", INIT.as_bytes())
+        .program("testbed/agent", &read(agent)?)
+        .program("testbed/peers/initrd", &peers::debian_initrd(&busybox))
+        .program("testbed/peers/smallest.elf", &read(&image.smallest())?)
+        .finish())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
