@@ -197,7 +197,7 @@ impl Domain<'_> {
         // Of all tools in dom0 only this binding shows it unrounded.
         let script = format!(
             "import glob, sys\n\
-             sys.path += glob.glob('/usr/lib/xen-*/lib/python')\n\
+             sys.path += glob.glob('/usr/lib/xen-[0-9]*/lib/python')\n\
              import xen.lowlevel.xc\n\
              domain = xen.lowlevel.xc.xc().domain_getinfo({id}, 1)\n\
              print(domain[0]['cpu_time'] if domain and domain[0]['domid'] == {id} else 'gone')\n",
