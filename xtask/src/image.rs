@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 mod check;
 mod description;
 mod files;
+pub(crate) mod function_names;
 mod missing;
 mod package;
 mod program;

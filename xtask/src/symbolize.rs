@@ -14,6 +14,7 @@ use addr2line::Loader;
 use anyhow::{Context, Result, anyhow, ensure};
 use object::{Object, ObjectSegment};
 
+use crate::image::function_names::demangle;
 use crate::image::{Tree, source_names};
 
 /// What the command line said.
@@ -123,11 +124,6 @@ impl DebugInformation {
         }
         functions
     }
-}
-
-/// The name as it stands in the source, without the digest of the older mangling.
-fn demangle(symbol: &str) -> String {
-    format!("{:#}", rustc_demangle::demangle(symbol))
 }
 
 fn place(location: &addr2line::Location<'_>) -> String {

@@ -3,13 +3,16 @@
 //! The flags that every crate needs go with `RUSTFLAGS`; the linker's arguments go to the program's own
 //! crate alone, so that a change of the runtime compiles no dependency again.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::description::LinkTimeOptimization;
+use super::missing::Callers;
 use super::package::Package;
 use super::runtime::Runtime;
 use super::source_names::SourceNames;
@@ -23,9 +26,53 @@ pub(super) fn build(
     lto: LinkTimeOptimization,
     runtime: &Runtime,
 ) -> Result<PathBuf> {
+    let (output, report) = compile(tree, package, lto, linker_arguments(runtime))?;
+    if output.status.success() {
+        return report.executable.context("cargo built no executable");
+    }
+    let Some(linker) = report.linker else {
+        bail!(
+            "{}{}",
+            report.errors,
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        );
+    };
+    match missing::read(&linker) {
+        Ok(missing) => {
+            let callers = callers(tree, package, lto, runtime).unwrap_or_default();
+            let program = package.bin.replace('-', "_");
+            bail!(missing::explain(&missing, |symbol| callers.of(symbol, &program)))
+        }
+        Err(text) => bail!(text),
+    }
+}
+
+/// What calls what in a program that cannot be linked.
+fn callers(
+    tree: &Tree,
+    package: &Package,
+    lto: LinkTimeOptimization,
+    runtime: &Runtime,
+) -> Result<Callers> {
+    let mut arguments = linker_arguments(runtime);
+    arguments.push(format!("-Clink-arg={}", missing::LINKER_ARGUMENT));
+    let (_, report) = compile(tree, package, lto, arguments)?;
+    let executable = report
+        .executable
+        .context("it cannot be linked with open symbols either")?;
+    Callers::read(&fs::read(executable)?)
+}
+
+fn compile(
+    tree: &Tree,
+    package: &Package,
+    lto: LinkTimeOptimization,
+    linker_arguments: Vec<String>,
+) -> Result<(Output, Report)> {
     let target_directory = target_directory(tree, package);
     let mut names = package.source_names.clone();
     names.add(&target_directory, "/target");
+    let flags = ["-Crelocation-model=static", "-Cforce-frame-pointers=yes"];
     let mut cargo = tools::cargo();
     cargo
         .args([
@@ -42,31 +89,15 @@ pub(super) fn build(
         .arg(&target_directory)
         .args(profile(lto))
         .arg("--")
-        .args(linker_arguments(runtime))
-        .env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            rustflags(
-                &["-Crelocation-model=static", "-Cforce-frame-pointers=yes"],
-                &names,
-            ),
-        )
+        .args(linker_arguments)
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&flags, &names))
         .env("CFLAGS_x86_64_unknown_linux_gnu", cflags(&names))
         // For build scripts that would note the time.
         .env("SOURCE_DATE_EPOCH", "0")
         .current_dir(&package.workspace);
     let output = tools::start(&mut cargo)?;
     let report = Report::read(&output.stdout);
-    if output.status.success() {
-        return report.executable.context("cargo built no executable");
-    }
-    match report.linker {
-        Some(linker) => bail!(missing::explain(&linker)),
-        None => bail!(
-            "{}{}",
-            report.errors,
-            String::from_utf8_lossy(&output.stderr).trim_end()
-        ),
-    }
+    Ok((output, report))
 }
 
 /// The workspace's programs share one directory. Packages from elsewhere have their own: their sources
