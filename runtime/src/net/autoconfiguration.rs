@@ -15,7 +15,7 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 use super::config::Config;
 use super::packet::Mac;
 use super::route::link_local;
-use super::time::{Instant, MS};
+use super::time::{Instant, SECOND};
 
 /// Frames that wait for the client: they are read at once, so more is a flood.
 const WAITING_MAX: usize = 16;
@@ -119,9 +119,12 @@ impl Autoconfiguration {
             }
         }
         let next = self.interface.poll_at(time, &self.sockets);
-        // At least a millisecond: smoltcp counts in microseconds and may say "now" for ever.
-        self.deadline =
-            next.map(|at| Instant((at.total_micros().max(0) as u64) * 1000).max(now.after(MS)));
+        let next = next.map(|at| Instant((at.total_micros().max(0) as u64) * 1000));
+        self.deadline = match next {
+            // When no router answers, smoltcp names the time of its last question for ever.
+            Some(past) if past <= now => self.dhcp.map(|_| now.after(10 * SECOND)),
+            next => next,
+        };
         self.compare(dns)
     }
 

@@ -366,7 +366,9 @@ impl Stack {
                     return; // RFC 5927 §4.1: forged, or of long ago
                 }
                 let outcome = match report.problem {
-                    Problem::Unreachable(error) => connection.on_unreachable(&mut self.pool, error),
+                    Problem::Unreachable(error) => {
+                        connection.on_unreachable(now, &mut self.pool, error)
+                    }
                     Problem::TooBig(mtu) => connection.on_too_big(mtu.saturating_sub(headers)),
                 };
                 self.apply(now, id, outcome, None);
@@ -378,7 +380,7 @@ impl Stack {
     /// The neighbour of a connection does not answer.
     pub(super) fn unreachable(&mut self, now: Instant, id: u32) {
         if let Some(connection) = self.sockets.connection(id) {
-            let outcome = connection.on_unreachable(&mut self.pool, Errno::EHOSTUNREACH);
+            let outcome = connection.on_unreachable(now, &mut self.pool, Errno::EHOSTUNREACH);
             self.apply(now, id, outcome, None);
         }
     }

@@ -150,6 +150,8 @@ pub(crate) struct Connection {
     pub(crate) unacknowledged: usize,
     /// The last exchange was question and answer: the answer will carry the acknowledgment.
     pub(crate) interactive: bool,
+    /// When data last came.
+    pub(crate) received_at: Option<Instant>,
     /// Retransmission timer, or the persist timer while the peer's window is closed.
     pub(crate) retransmit_at: Option<Instant>,
     /// Timeouts or probes in a row.
@@ -273,6 +275,7 @@ impl Connection {
             ack: Ack::None,
             unacknowledged: 0,
             interactive: false,
+            received_at: None,
             retransmit_at: None,
             retries: 0,
             waiting_since: None,
@@ -469,15 +472,25 @@ impl Connection {
 
     /// Somebody on the way, or the next hop's silence, says that the peer cannot be reached. RFC 5461: that
     /// ends an attempt to connect, but not a connection.
-    pub(crate) fn on_unreachable(&mut self, pool: &mut Pool, error: Errno) -> Outcome {
-        let connecting = self.state == State::SynSent;
-        if connecting {
-            self.fail(pool, error);
-        } else {
-            self.soft_error = Some(error);
+    pub(crate) fn on_unreachable(
+        &mut self,
+        now: Instant,
+        pool: &mut Pool,
+        error: Errno,
+    ) -> Outcome {
+        match self.state {
+            State::SynSent => self.fail(pool, error),
+            State::SynReceived => self.close(pool),
+            _ => {
+                self.soft_error = Some(error);
+                // What could not leave at all has no timer yet that would try again.
+                let again = now.after(self.rtt.timeout(self.retries));
+                self.retransmit_at.get_or_insert(again);
+                return Outcome::default();
+            }
         }
         Outcome {
-            notify: connecting,
+            notify: true,
             ..Outcome::default()
         }
     }

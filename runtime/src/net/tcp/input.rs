@@ -8,7 +8,7 @@ use super::{FIN_TIMEOUT, Seq, State};
 use crate::Errno;
 
 /// How long an acknowledgment may wait for an answer to carry it; Linux's minimum. RFC 9293 allows 500 ms.
-const ACK_DELAY: u64 = 40 * MS;
+pub(super) const ACK_DELAY: u64 = 40 * MS;
 /// Segments without data that are out of place are answered this often at most, so that two confused
 /// ends do not answer each other for ever.
 const CHALLENGE_INTERVAL: u64 = 100 * MS;
@@ -233,6 +233,7 @@ impl Connection {
             self.receive_fin(outcome);
         } else if received > 0 {
             self.unacknowledged += received;
+            self.received_at = Some(now);
             self.schedule_ack(now);
             outcome.notify = true;
         } else {

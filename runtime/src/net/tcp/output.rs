@@ -3,6 +3,7 @@
 use super::super::buffer::Pool;
 use super::super::time::Instant;
 use super::connection::{Ack, Connection};
+use super::input::ACK_DELAY;
 use super::segment::{Flags, Header, SackBlocks, SynOptions};
 use super::{Seq, State};
 
@@ -261,7 +262,7 @@ impl Connection {
     pub(crate) fn sent(&mut self, now: Instant, plan: &Plan) {
         let header = &plan.header;
         if header.flags.has(Flags::ACK) && !header.flags.has(Flags::SYN) {
-            self.note_acknowledged(plan);
+            self.note_acknowledged(now, plan);
         } else if header.flags.has(Flags::SYN) {
             self.rcv.edge = self
                 .rcv
@@ -308,8 +309,8 @@ impl Connection {
         }
     }
 
-    fn note_acknowledged(&mut self, plan: &Plan) {
-        if plan.len > 0 && self.unacknowledged > 0 {
+    fn note_acknowledged(&mut self, now: Instant, plan: &Plan) {
+        if plan.len > 0 && self.received_at.is_some_and(|at| now.since(at) < ACK_DELAY) {
             self.interactive = true;
         }
         self.unacknowledged = 0;
