@@ -101,12 +101,7 @@ impl DebugInformation {
         if !self.code.iter().any(|code| code.contains(&probe)) {
             return vec!["outside this image's code".to_owned()];
         }
-        // Assembly has symbols and no lines.
-        let symbol = || {
-            self.symbols
-                .find_symbol(probe)
-                .map_or("?".to_owned(), demangle)
-        };
+        let symbol = self.symbols.find_symbol(probe).map(demangle);
         let mut functions = Vec::new();
         if let Ok(mut frames) = self.symbols.find_frames(probe) {
             while let Ok(Some(frame)) = frames.next() {
@@ -114,15 +109,24 @@ impl DebugInformation {
                     .function
                     .as_ref()
                     .and_then(|function| function.raw_name().ok());
-                let name = name.map_or_else(symbol, |name| demangle(&name));
-                let place = frame.location.as_ref().map(place).unwrap_or_default();
-                functions.push(name + &place);
+                let name = name.map_or("?".to_owned(), |name| demangle(&name));
+                functions.push((name, frame.location.as_ref().map(place).unwrap_or_default()));
+            }
+        }
+        // The last one is what the symbol names, with its whole path; assembly has nothing else.
+        if let Some(symbol) = symbol {
+            match functions.last_mut() {
+                Some((name, _)) => *name = symbol,
+                None => functions.push((symbol, String::new())),
             }
         }
         if functions.is_empty() {
-            functions.push(symbol());
+            return vec!["?".to_owned()];
         }
         functions
+            .into_iter()
+            .map(|(name, place)| name + &place)
+            .collect()
     }
 }
 
