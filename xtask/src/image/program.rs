@@ -9,7 +9,6 @@ use std::process::Output;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::description::LinkTimeOptimization;
 use super::missing::Callers;
@@ -17,7 +16,7 @@ use super::package::Package;
 use super::runtime::Runtime;
 use super::source_names::SourceNames;
 use super::tools::{self, TARGET};
-use super::{Tree, files, missing};
+use super::{Tree, missing};
 
 /// Builds the program and gives the linked executable, with its debug information.
 pub(super) fn build(
@@ -100,19 +99,14 @@ fn compile(
     Ok((output, report))
 }
 
-/// The workspace's programs share one directory. Packages from elsewhere have their own: their sources
-/// go by other names, and compiling the common dependencies in turns would help nobody.
+/// The workspace's programs share one directory. A package from elsewhere has its own: its sources go by
+/// other names, and compiling the common dependencies in turns would help nobody.
 fn target_directory(tree: &Tree, package: &Package) -> PathBuf {
     let builds = tree.guest_builds();
-    if package.workspace == tree.root {
-        return builds;
+    match package.workspace == tree.root {
+        true => builds,
+        false => builds.join("elsewhere").join(&package.name),
     }
-    let digest = Sha256::digest(package.workspace.as_os_str().as_encoded_bytes());
-    builds.join("elsewhere").join(format!(
-        "{}-{}",
-        package.name,
-        files::hexadecimal(&digest[..4])
-    ))
 }
 
 /// The release profile as images want it; what is not named here (the optimisation level, what a panic
