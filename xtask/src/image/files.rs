@@ -87,7 +87,7 @@ pub(super) fn write(tree: &Tree, order: &Order, runtime: &Runtime, linked: &Path
     let bytes = fs::read(&new_elf).with_context(|| format!("cannot read {}", new_elf.display()))?;
     let layout = check::check(&bytes)?;
     layout.fits(order.description.memory_mib)?;
-    check_budget(order, &layout)?;
+    check_budget(order, &layout, linked)?;
 
     let digest = hexadecimal(&Sha256::digest(&bytes));
     let record = record(order, runtime, &layout, &digest)?;
@@ -109,7 +109,7 @@ pub(super) fn write(tree: &Tree, order: &Order, runtime: &Runtime, linked: &Path
     })
 }
 
-fn check_budget(order: &Order, layout: &Layout) -> Result<()> {
+fn check_budget(order: &Order, layout: &Layout, linked: &Path) -> Result<()> {
     // The budget is for the image that goes into production.
     let budget = match order.description.size_kb_max {
         Some(kb) if order.lto == order.description.lto => kb * 1000,
@@ -117,9 +117,10 @@ fn check_budget(order: &Order, layout: &Layout) -> Result<()> {
     };
     ensure!(
         layout.file <= budget,
-        "{name} has {} bytes, and images/{name}.toml allows {budget}: see what grew with `nm --size-sort target/images/{name}.debug`, \
-         or raise size-kb-max",
+        "{name} has {} bytes, and images/{name}.toml allows {budget}: \
+         see what grew with `nm -C -S --size-sort {}`, or raise size-kb-max",
         layout.file,
+        linked.display(),
         name = order.name,
     );
     Ok(())
