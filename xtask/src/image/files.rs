@@ -112,7 +112,7 @@ pub(super) fn write(tree: &Tree, order: &Order, runtime: &Runtime, linked: &Path
 fn check_budget(order: &Order, layout: &Layout, linked: &Path) -> Result<()> {
     // The budget is for the image that goes into production.
     let budget = match order.description.size_kb_max {
-        Some(kb) if order.lto == order.description.lto => kb * 1000,
+        Some(kb) if order.lto == order.description.lto => kb.saturating_mul(1000),
         _ => return Ok(()),
     };
     ensure!(
