@@ -82,14 +82,14 @@ unsafe extern "C" fn pthread_attr_getstack(
     0
 }
 
-/// The guard is below what `pthread_attr_getstack` gives, so there is none within.
+/// std insists that there is a guard, and looks for it around the stack's start, where it is.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_attr_getguardsize(
     _attributes: *const pthread_attr_t,
     size: *mut usize,
 ) -> c_int {
     // SAFETY: the caller gives a place.
-    unsafe { size.write(0) };
+    unsafe { size.write(crate::memory::PAGE) };
     0
 }
 
