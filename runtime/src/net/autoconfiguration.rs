@@ -97,6 +97,7 @@ impl Autoconfiguration {
         let time = convert(now);
         self.interface
             .poll(time, &mut self.queues, &mut self.sockets);
+        self.interface.poll_maintenance(time); // what a router said takes effect here
         let mut dns = Vec::new();
         if let Some(handle) = self.dhcp {
             match self.sockets.get_mut::<dhcpv4::Socket>(handle).poll() {
