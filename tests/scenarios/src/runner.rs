@@ -125,11 +125,26 @@ fn one(
     outcome.is_ok()
 }
 
+/// A text to be read by a person: the middle of a very long one is left out.
 fn indented(text: &str) -> String {
-    text.trim_end()
-        .lines()
-        .map(|line| format!("    | {line}\n"))
-        .collect()
+    const LINES_MAX: usize = 400;
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    let left_out = lines.len().saturating_sub(LINES_MAX);
+    let (head, tail) = lines.split_at(if left_out > 0 {
+        LINES_MAX / 2
+    } else {
+        lines.len()
+    });
+    let mut printed = String::new();
+    head.iter()
+        .for_each(|line| printed += &format!("    | {line}\n"));
+    if left_out > 0 {
+        printed += &format!("    : ({left_out} lines)\n");
+    }
+    tail.iter()
+        .skip(left_out)
+        .for_each(|line| printed += &format!("    | {line}\n"));
+    printed
 }
 
 #[cfg(test)]
@@ -148,5 +163,13 @@ mod tests {
         };
         assert_eq!(tally.to_string(), "2 passed, 1 failed");
         assert!(!tally.is_success());
+    }
+
+    #[test]
+    fn long_evidence_is_cut_in_the_middle() {
+        assert_eq!(indented("a\nb\n"), "    | a\n    | b\n");
+        let long: String = (0..1000).map(|n| format!("{n}\n")).collect();
+        let cut = indented(&long);
+        assert!(cut.contains("| 199\n    : (600 lines)\n    | 800\n") && cut.ends_with("| 999\n"));
     }
 }

@@ -85,9 +85,12 @@ impl Xen {
         ))
     }
 
+    /// Boots a guest. It is created paused, because one that ends at once has no number any more
+    /// when `xl` is asked for it.
     pub(crate) fn boot(&self, launch: &Launch) -> Result<Domain<'_>> {
-        self.testbed
-            .create(&self.domain_name(launch.image), &self.config(launch)?)
+        let domain = self.boot_paused(launch)?;
+        domain.unpause()?;
+        Ok(domain)
     }
 
     pub(crate) fn boot_paused(&self, launch: &Launch) -> Result<Domain<'_>> {
