@@ -22,6 +22,7 @@ argument:
         .long   0                       # SHUTDOWN_poweroff
 
         .section .note.Xen, "a", @note
+        .p2align 2
         .long   4                       # the name's length
         .long   4                       # the descriptor's length
         .long   18                      # XEN_ELFNOTE_PHYS32_ENTRY

@@ -50,7 +50,7 @@ pub(crate) fn build(root: &Path, cache: &Path) -> Result<PathBuf> {
 }
 
 /// Dom0's initial RAM disk: the early modules, the agent, and what runs first.
-pub(crate) fn initrd(image: &Image, agent: &Path) -> Result<Vec<u8>> {
+pub(crate) fn initrd(image: &Image, agent: &Path, smallest: &[u8]) -> Result<Vec<u8>> {
     let busybox = read(&image.busybox())?;
     let mut archive = Archive::new();
     for folder in [
@@ -82,7 +82,7 @@ pub(crate) fn initrd(image: &Image, agent: &Path) -> Result<Vec<u8>> {
         .program("testbed/init", INIT.as_bytes())
         .program("testbed/agent", &read(agent)?)
         .program("testbed/peers/initrd", &peers::debian_initrd(&busybox))
-        .program("testbed/peers/smallest.elf", &read(&image.smallest())?)
+        .program("testbed/peers/smallest.elf", smallest)
         .finish())
 }
 

@@ -41,7 +41,10 @@ pub(crate) fn create<'t>(
     flags: &str,
 ) -> Result<Domain<'t>> {
     let file = prepare(testbed, name, config)?;
-    let command = format!("xl create -q {flags} {file} >&2 && xl domid {name}");
+    let command = format!(
+        "xl create -q {flags} {file} >&2 && {} id {name}",
+        agent::PATH
+    );
     let output = testbed.command(&command).timeout(CREATE_LIMIT).run()?;
     let id = succeeded(testbed, name, output)?;
     Ok(Domain {
@@ -96,7 +99,7 @@ fn prepare(testbed: &Testbed, name: &str, config: &str) -> Result<String> {
 fn succeeded<N: std::str::FromStr>(testbed: &Testbed, name: &str, output: Output) -> Result<N> {
     let output = output.ok().with_context(|| {
         let log = testbed.hypervisor_log().unwrap_or_default();
-        let log = console::tail(&log, HYPERVISOR_LINES);
+        let log = console::tail(&xl::without_domain_building(&log), HYPERVISOR_LINES);
         format!("cannot create the domain {name}; the end of `xl dmesg`:\n{log}\n")
     })?;
     let text = output.text();

@@ -11,11 +11,10 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use crate::host::{self, program};
-use crate::peers;
 use crate::progress::{Progress, step};
 
 /// Everything that decides what an image is. Nothing else does: what changes more often, the
-/// agent and dom0's init, is in the initial RAM disk that is made at each start.
+/// agent, the peers and dom0's init, is in the initial RAM disk that is made at each start.
 #[derive(Debug)]
 struct Recipe {
     /// Changed when the code below makes something else of the same lists.
@@ -86,7 +85,7 @@ impl Recipe {
             size,
         } = self;
         let made_of = format!("{version} {suite} {packages:?} {left_out:?} {size}");
-        let digest = Sha256::digest(format!("{made_of}\n{}", peers::SOURCES.join("\n")));
+        let digest = Sha256::digest(made_of);
         digest[..8]
             .iter()
             .map(|byte| format!("{byte:02x}"))
@@ -154,11 +153,6 @@ impl Image {
             .collect())
     }
 
-    /// The kernel that does nothing but power off, for [`crate::Peers`].
-    pub(crate) fn smallest(&self) -> PathBuf {
-        self.folder.join("smallest.elf")
-    }
-
     fn build(&self, images: &Path, log: &mut dyn Progress) -> Result<()> {
         if !host::is_root() {
             bail!(
@@ -182,7 +176,6 @@ impl Image {
         step(log, "made dom0's disk", || {
             make_disk(&root, &partial.join("disk.img"))
         })?;
-        peers::assemble_smallest(&partial.join("smallest.elf"))?;
         fs::remove_dir_all(&root).context("cannot remove the image's file system")?;
         fs::rename(&partial, &self.folder).context("cannot put the image into its place")
     }
@@ -203,11 +196,7 @@ fn remove_others(images: &Path) -> Result<()> {
 
 fn bootstrap(root: &Path) -> Result<()> {
     let mut command = program("mmdebstrap");
-    command.args([
-        "--variant=minbase",
-        "--mode=root",
-        "--format=directory",
-    ]);
+    command.args(["--variant=minbase", "--mode=root", "--format=directory"]);
     command.arg(format!("--include={}", RECIPE.packages.join(",")));
     for pattern in RECIPE.left_out {
         command.arg(format!("--dpkgopt=path-exclude={pattern}"));

@@ -82,7 +82,7 @@ mod tests {
         assert!(archive.starts_with(b"070701" as &[u8]));
         assert_eq!(&archive[6..22], b"00000001000081ed");
         assert_eq!(&archive[54..62], b"00000005");
-        assert_eq!(&archive[110..126], b"a\0hello\0\0\0070701");
+        assert_eq!(&archive[110..126], b"a\0hello\0\0\x00070701");
         assert_eq!(archive.len() % 4, 0);
     }
 

@@ -11,9 +11,6 @@ use crate::initrd::Archive;
 const SMALLEST: &str = include_str!("../peers/smallest.s");
 const DEBIAN_INIT: &str = include_str!("../peers/init");
 
-/// What the peers are made of, for the image's recipe.
-pub(crate) const SOURCES: &[&str] = &[SMALLEST, DEBIAN_INIT];
-
 /// Where the peers' files are in dom0.
 const FOLDER: &str = "/run/testbed/peers";
 
@@ -50,26 +47,31 @@ pub(crate) fn debian_initrd(busybox: &[u8]) -> Vec<u8> {
         .finish()
 }
 
-/// Assembles and links the smallest peer.
-pub(crate) fn assemble_smallest(elf: &Path) -> Result<()> {
-    let (source, object) = (elf.with_extension("s"), elf.with_extension("o"));
-    fs::write(&source, SMALLEST).context("cannot write the smallest peer's source")?;
+/// Assembles and links the smallest peer, in a folder made for it.
+pub(crate) fn smallest(folder: &Path) -> Result<Vec<u8>> {
+    let file = |name| folder.join(name);
+    fs::write(file("smallest.s"), SMALLEST).context("cannot write the smallest peer's source")?;
+    let mut assemble = program("as");
     host::run(
-        program("as")
-            .arg("--32")
-            .arg("-o")
-            .arg(&object)
-            .arg(&source),
+        assemble
+            .args(["--32", "-o", "smallest.o", "smallest.s"])
+            .current_dir(folder),
     )?;
-    let link = [
+    let mut link = program("ld");
+    link.args([
         "-m",
         "elf_i386",
         "-static",
         "--build-id=none",
         "-z",
         "noexecstack",
-        "-Ttext=0x100000",
-    ];
-    host::run(program("ld").args(link).arg("-o").arg(elf).arg(&object))?;
-    Ok(())
+    ]);
+    link.args([
+        "-Ttext-segment=0x100000",
+        "-o",
+        "smallest.elf",
+        "smallest.o",
+    ]);
+    host::run(link.current_dir(folder))?;
+    fs::read(file("smallest.elf")).context("cannot read the smallest peer")
 }

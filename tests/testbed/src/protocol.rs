@@ -16,9 +16,36 @@ mod window;
 pub use message::{Malformed, Message, Status, Stream};
 pub use window::Window;
 
-/// Changed with every change of a message's meaning: a machine that was left running by an older
-/// build must be refused, not misunderstood.
-pub const VERSION: u32 = 1;
+/// A fingerprint of what the two sides must agree on, the agent's subcommands included: a machine
+/// that was left running by an older build must be refused, not misunderstood.
+pub const VERSION: u32 = fingerprint(&[
+    include_bytes!("protocol.rs"),
+    include_bytes!("protocol/cobs.rs"),
+    include_bytes!("protocol/message.rs"),
+    include_bytes!("protocol/window.rs"),
+    include_bytes!("xl.rs"),
+    include_bytes!("bin/agent/main.rs"),
+    include_bytes!("bin/agent/port.rs"),
+    include_bytes!("bin/agent/process.rs"),
+    include_bytes!("bin/agent/session.rs"),
+    include_bytes!("bin/agent/wait.rs"),
+    include_bytes!("../dom0/init"),
+]);
+
+/// FNV-1a, which is short enough to be computed while compiling.
+const fn fingerprint(files: &[&[u8]]) -> u32 {
+    let mut hash = 0x811c_9dc5;
+    let mut file = 0;
+    while file < files.len() {
+        let mut byte = 0;
+        while byte < files[file].len() {
+            hash = (hash ^ files[file][byte] as u32).wrapping_mul(0x0100_0193);
+            byte += 1;
+        }
+        file += 1;
+    }
+    hash
+}
 
 /// The most bytes of a stream in one message: a quarter of what a pipe holds, so that several
 /// commands share a port fairly.

@@ -15,10 +15,10 @@ use crate::domain::{self, Domain};
 use crate::image::Image;
 use crate::kept::{self, Place, State};
 use crate::machine::{self, Accelerator, Folder, Owned, PortLock};
-use crate::peers::Peers;
+use crate::peers::{self, Peers};
 use crate::probe::{self, Probe};
 use crate::progress::{Progress, step};
-use crate::{agent, host};
+use crate::{agent, host, xl};
 
 /// A Xen machine. Threads share it by reference; all of its methods may be called at once.
 pub struct Testbed {
@@ -194,7 +194,10 @@ impl Testbed {
             .hypervisor_log()
             .unwrap_or_else(|error| format!("{error:#}"));
         let mut diary = self.diary();
-        report += &format!("--- xl dmesg ---\n{}\n", news(&diary.hypervisor_log, &log));
+        report += &format!(
+            "--- xl dmesg ---\n{}\n",
+            xl::without_domain_building(news(&diary.hypervisor_log, &log))
+        );
         diary.hypervisor_log = log;
         report
     }
@@ -280,7 +283,7 @@ impl Prepared {
         host::install_missing(log)?;
         let image = Image::prepare(cache, log)?;
         let agent = step(log, "built dom0's agent", || agent::build(root, cache))?;
-        let initrd = agent::initrd(&image, &agent)?;
+        let initrd = agent::initrd(&image, &agent, &smallest_peer(cache)?)?;
         Ok(Self {
             cache: cache.to_owned(),
             image,
@@ -322,6 +325,15 @@ impl Prepared {
             })
         })
     }
+}
+
+fn smallest_peer(cache: &Path) -> Result<Vec<u8>> {
+    // Of this process alone: another one may be doing the same.
+    let folder = cache.join(format!("peers-{}", std::process::id()));
+    fs::create_dir_all(&folder).context("cannot make a folder for the peers")?;
+    let peer = peers::smallest(&folder);
+    fs::remove_dir_all(&folder).context("cannot remove the peers' folder")?;
+    peer
 }
 
 fn boot(

@@ -11,6 +11,7 @@ mod wait;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: agent serve
+       agent id NAME                      print the number of a domain that xl has created
        agent console NAME TEXT            wait until the domain's console has the text
        agent end NAME                     wait until the domain has ended, print xl's log
        agent time-console NAME TEXT CFG   create a domain, print the ns until its console has the text
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments[..] {
         ["serve"] => port::serve(),
+        ["id", name] => wait::id(name),
         ["console", name, text] => wait::console(name, text),
         ["end", name] => wait::end(name),
         ["time-console", name, text, config] => wait::time_to_console(name, text, config),

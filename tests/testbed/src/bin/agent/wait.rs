@@ -32,6 +32,20 @@ pub(crate) fn console(name: &str, text: &str) -> Result<ExitCode> {
     }
 }
 
+/// Waits until the xl that looks after the domain has begun to; prints the domain's number. Asking
+/// for the number by name would fail for a domain that has ended already.
+pub(crate) fn id(name: &str) -> Result<ExitCode> {
+    let mut domain = Logs::new(name)?;
+    loop {
+        domain.xl.read()?;
+        if let Some(id) = xl::id(&domain.xl.text()) {
+            println!("{id}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        domain.watch.wait(None)?;
+    }
+}
+
 /// Waits until the domain has ended and its console is complete; prints xl's log of it.
 pub(crate) fn end(name: &str) -> Result<ExitCode> {
     let mut domain = Logs::new(name)?;
