@@ -48,7 +48,11 @@ impl StringList {
     /// The list as `argv` and `environ` have it. Valid until the list is changed.
     pub fn as_ptr(&self) -> *const *const c_char {
         const EMPTY: &[usize] = &[0];
-        if self.0.is_empty() { EMPTY.as_ptr().cast() } else { self.0.as_ptr() }
+        if self.0.is_empty() {
+            EMPTY.as_ptr().cast()
+        } else {
+            self.0.as_ptr()
+        }
     }
 
     /// The value of the variable `name`, if this is a list of `NAME=value`.
@@ -78,7 +82,8 @@ impl StringList {
         self.0[..self.len()].iter().position(|&entry| {
             // SAFETY: all entries but the last point to leaked NUL-terminated strings.
             let text = unsafe { core::ffi::CStr::from_ptr(entry) }.to_bytes();
-            text.strip_prefix(name).is_some_and(|rest| rest.first() == Some(&b'='))
+            text.strip_prefix(name)
+                .is_some_and(|rest| rest.first() == Some(&b'='))
         })
     }
 }
@@ -109,7 +114,10 @@ mod tests {
         assert_eq!(get(&list, "PORTS").as_deref(), Some(""));
         assert_eq!(get(&list, "POR"), None);
         list.set(b"PORT", b"8080\0hidden");
-        assert_eq!((get(&list, "PORT").as_deref(), list.len()), (Some("8080"), 2));
+        assert_eq!(
+            (get(&list, "PORT").as_deref(), list.len()),
+            (Some("8080"), 2)
+        );
         list.unset(b"PORT");
         assert_eq!((get(&list, "PORT"), list.len()), (None, 1));
     }

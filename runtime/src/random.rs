@@ -24,7 +24,9 @@ static GENERATOR: Global<Option<Generator>> = Global::new(None);
 /// Fills `bytes`.
 pub fn fill(bytes: &mut [u8]) {
     let mut guard = GENERATOR.borrow();
-    let stale = guard.as_ref().is_none_or(|generator| generator.given >= RESEED_BYTES);
+    let stale = guard
+        .as_ref()
+        .is_none_or(|generator| generator.given >= RESEED_BYTES);
     if stale {
         let before = guard.as_mut().map(|generator| &mut generator.rng);
         let rng = seeded(before);
@@ -72,5 +74,7 @@ fn jitter() -> [u8; 32] {
 }
 
 fn mix(into: &mut [u8], from: &[u8]) {
-    into.iter_mut().zip(from).for_each(|(into, from)| *into ^= from);
+    into.iter_mut()
+        .zip(from)
+        .for_each(|(into, from)| *into ^= from);
 }

@@ -29,7 +29,9 @@ impl Signal {
 
     /// The signal of this number, if there is one.
     pub fn from_number(number: i32) -> Option<Self> {
-        (1..=SIGNALS as i32).contains(&number).then_some(Signal(number as u8))
+        (1..=SIGNALS as i32)
+            .contains(&number)
+            .then_some(Signal(number as u8))
     }
 
     /// Its number.
@@ -95,7 +97,14 @@ impl Default for Signals {
 impl Signals {
     /// Nothing pending, everything as usual.
     pub const fn new() -> Self {
-        Self { actions: [Action { handler: SIG_DFL, mask: 0, flags: 0 }; SIGNALS], pending: 0 }
+        Self {
+            actions: [Action {
+                handler: SIG_DFL,
+                mask: 0,
+                flags: 0,
+            }; SIGNALS],
+            pending: 0,
+        }
     }
 
     /// What shall happen on `signal`.
@@ -138,8 +147,16 @@ impl Signals {
         if action.flags & SA_RESETHAND != 0 {
             self.actions[usize::from(signal.0 - 1)].handler = SIG_DFL;
         }
-        let own = if action.flags & SA_NODEFER == 0 { signal.bit() } else { 0 };
-        Some(Delivery::Handle { signal, action, block: action.mask | own })
+        let own = if action.flags & SA_NODEFER == 0 {
+            signal.bit()
+        } else {
+            0
+        };
+        Some(Delivery::Handle {
+            signal,
+            action,
+            block: action.mask | own,
+        })
     }
 
     fn ignores(&self, signal: Signal) -> bool {
@@ -156,7 +173,11 @@ impl Signals {
 mod tests {
     use super::*;
 
-    const HANDLER: Action = Action { handler: 0x1000, mask: 0b1, flags: 0 };
+    const HANDLER: Action = Action {
+        handler: 0x1000,
+        mask: 0b1,
+        flags: 0,
+    };
 
     fn signal(number: i32) -> Signal {
         Signal::from_number(number).unwrap()
@@ -179,7 +200,11 @@ mod tests {
         signals.raise(Signal::TERM);
         signals.raise(Signal::TERM);
         let block = 0b1 | 1 << 14;
-        let expected = Delivery::Handle { signal: Signal::TERM, action: HANDLER, block };
+        let expected = Delivery::Handle {
+            signal: Signal::TERM,
+            action: HANDLER,
+            block,
+        };
         assert_eq!(signals.deliver(0), Some(expected));
         assert_eq!(signals.deliver(0), None);
     }
@@ -190,14 +215,26 @@ mod tests {
         signals.raise(Signal::TERM);
         assert_eq!(signals.deliver(1 << 14), None);
         assert!(signals.is_deliverable(0));
-        signals.set_action(Signal::TERM, Action { handler: SIG_IGN, ..HANDLER });
+        signals.set_action(
+            Signal::TERM,
+            Action {
+                handler: SIG_IGN,
+                ..HANDLER
+            },
+        );
         assert!(!signals.is_deliverable(0), "ignoring forgets it");
     }
 
     #[test]
     fn reset_hand_and_kill() {
         let mut signals = Signals::new();
-        signals.set_action(signal(10), Action { flags: SA_RESETHAND, ..HANDLER });
+        signals.set_action(
+            signal(10),
+            Action {
+                flags: SA_RESETHAND,
+                ..HANDLER
+            },
+        );
         signals.raise(signal(10));
         assert!(matches!(signals.deliver(0), Some(Delivery::Handle { .. })));
         signals.raise(signal(10));
@@ -205,6 +242,9 @@ mod tests {
         signals.set_action(signal(9), HANDLER);
         signals.raise(signal(9));
         assert_eq!(signals.deliver(0), Some(Delivery::Terminate(signal(9))));
-        assert_eq!((Signal::from_number(0), Signal::from_number(65)), (None, None));
+        assert_eq!(
+            (Signal::from_number(0), Signal::from_number(65)),
+            (None, None)
+        );
     }
 }

@@ -122,7 +122,10 @@ fn quoted(
 ) -> Result<(), CommandLineError> {
     let offset = *at - 1;
     loop {
-        let unclosed = CommandLineError::Unclosed { quote: char::from(quote), offset };
+        let unclosed = CommandLineError::Unclosed {
+            quote: char::from(quote),
+            offset,
+        };
         let &byte = line.get(*at).ok_or(unclosed)?;
         *at += 1;
         if byte == quote {
@@ -148,7 +151,10 @@ pub fn is_name(name: &[u8]) -> bool {
     let letter = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
     match name.split_first() {
         Some((&first, rest)) => {
-            letter(first) && rest.iter().all(|&byte| letter(byte) || byte.is_ascii_digit())
+            letter(first)
+                && rest
+                    .iter()
+                    .all(|&byte| letter(byte) || byte.is_ascii_digit())
         }
         None => false,
     }
@@ -161,10 +167,19 @@ mod tests {
     fn check(line: &str, environment: &[(&str, &str)], arguments: &[&str]) {
         let parsed = CommandLine::parse(line.as_bytes()).unwrap();
         let bytes = |text: &str| text.as_bytes().to_vec();
-        let environment: Vec<_> =
-            environment.iter().map(|(name, value)| (bytes(name), bytes(value))).collect();
+        let environment: Vec<_> = environment
+            .iter()
+            .map(|(name, value)| (bytes(name), bytes(value)))
+            .collect();
         let arguments: Vec<_> = arguments.iter().map(|word| bytes(word)).collect();
-        assert_eq!(parsed, CommandLine { environment, arguments }, "{line}");
+        assert_eq!(
+            parsed,
+            CommandLine {
+                environment,
+                arguments
+            },
+            "{line}"
+        );
     }
 
     #[test]
@@ -172,11 +187,19 @@ mod tests {
         check("", &[], &[]);
         check("  one\ttwo  ", &[], &["one", "two"]);
         check("PORT=80 serve -v", &[("PORT", "80")], &["serve", "-v"]);
-        check("serve PORT=80 _X1=", &[("PORT", "80"), ("_X1", "")], &["serve"]);
+        check(
+            "serve PORT=80 _X1=",
+            &[("PORT", "80"), ("_X1", "")],
+            &["serve"],
+        );
         check("A=1 A=2", &[("A", "2")], &[]);
         check("key=value 1A=2 =x", &[], &["key=value", "1A=2", "=x"]);
         check("'NAME'=x N\\AME=x", &[], &["NAME=x", "NAME=x"]);
-        check("NAME='a b' X=\"c \\\" d\"", &[("NAME", "a b"), ("X", "c \" d")], &[]);
+        check(
+            "NAME='a b' X=\"c \\\" d\"",
+            &[("NAME", "a b"), ("X", "c \" d")],
+            &[],
+        );
         check("'' \"\" 'it'\\''s'", &[], &["", "", "it's"]);
         check("\"a\\nb\" 'a\\b'", &[], &["a\\nb", "a\\b"]);
         check("-- A=1 -- x", &[], &["A=1", "--", "x"]);
@@ -195,7 +218,10 @@ mod tests {
         let unclosed = |quote, offset| Err(CommandLineError::Unclosed { quote, offset });
         assert_eq!(CommandLine::parse(b"a 'b"), unclosed('\'', 2));
         assert_eq!(CommandLine::parse(b"a=\"b\\\""), unclosed('"', 2));
-        assert_eq!(CommandLine::parse(b"a \\"), Err(CommandLineError::TrailingBackslash));
+        assert_eq!(
+            CommandLine::parse(b"a \\"),
+            Err(CommandLineError::TrailingBackslash)
+        );
     }
 
     #[test]
@@ -204,7 +230,9 @@ mod tests {
         for _ in 0..20_000 {
             let line: Vec<u8> = (0..state % 24)
                 .map(|_| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
                     b"A=' \"\\-x\xff"[(state >> 33) as usize % 9]
                 })
                 .collect();

@@ -40,10 +40,16 @@ impl core::fmt::Display for StartInfoError {
                  (type=\"pvh\" in the domain's configuration)"
             ),
             Self::Address(what, address) => {
-                write!(f, "start info places its {what} at {address:#x}, above 4 GiB")
+                write!(
+                    f,
+                    "start info places its {what} at {address:#x}, above 4 GiB"
+                )
             }
             Self::Count(what, count) => {
-                write!(f, "start info counts {count} {what}, more than any toolstack makes")
+                write!(
+                    f,
+                    "start info counts {count} {what}, more than any toolstack makes"
+                )
             }
         }
     }
@@ -122,7 +128,12 @@ impl StartInfo {
             let size = u64::from_le_bytes(memory.read(entry + 8));
             occupied[4 + module as usize] = below_limit("module", start, size)?;
         }
-        Ok(Self { version, command_line, memory_map, occupied })
+        Ok(Self {
+            version,
+            command_line,
+            memory_map,
+            occupied,
+        })
     }
 
     /// The memory map, entry by entry; empty before version 1 (ask the hypervisor instead).
@@ -143,7 +154,10 @@ impl StartInfo {
 
     /// The ranges that must not be used before what is in them has been copied. Some are empty.
     pub fn occupied(&self) -> impl Iterator<Item = Range> + '_ {
-        self.occupied.iter().copied().filter(|range| range.start < range.end)
+        self.occupied
+            .iter()
+            .copied()
+            .filter(|range| range.start < range.end)
     }
 }
 
@@ -168,11 +182,7 @@ fn table(what: &'static str, start: u64, count: u64, size: u64) -> Result<Range,
     below_limit(what, start, count * size)
 }
 
-fn string(
-    memory: &impl Physical,
-    what: &'static str,
-    start: u64,
-) -> Result<Range, StartInfoError> {
+fn string(memory: &impl Physical, what: &'static str, start: u64) -> Result<Range, StartInfoError> {
     if start == 0 {
         return Ok(Range::default());
     }
@@ -236,13 +246,29 @@ mod tests {
     fn reads_what_a_toolstack_writes() {
         let memory = Block::usual();
         let info = StartInfo::read(&memory, 0x100).unwrap();
-        assert_eq!(info.command_line, Range { start: 0x200, end: 0x207 });
+        assert_eq!(
+            info.command_line,
+            Range {
+                start: 0x200,
+                end: 0x207
+            }
+        );
         let map: Vec<_> = info.memory_map(&memory).collect();
         assert_eq!(map.len(), 2);
-        assert_eq!(map[0], MemoryMapEntry { start: 0, size: 0x80_0000, kind: MemoryKind::Ram });
+        assert_eq!(
+            map[0],
+            MemoryMapEntry {
+                start: 0,
+                size: 0x80_0000,
+                kind: MemoryKind::Ram
+            }
+        );
         assert_eq!(map[1].kind, MemoryKind::Other(2));
         let occupied: Vec<_> = info.occupied().collect();
-        assert!(occupied.contains(&Range { start: 0x500, end: 0x510 }));
+        assert!(occupied.contains(&Range {
+            start: 0x500,
+            end: 0x510
+        }));
     }
 
     #[test]
@@ -258,7 +284,11 @@ mod tests {
             &u32::MAX.to_le_bytes(),
             StartInfoError::Count("memory map entries", u32::MAX),
         );
-        check(0x10c, &17u32.to_le_bytes(), StartInfoError::Count("modules", 17));
+        check(
+            0x10c,
+            &17u32.to_le_bytes(),
+            StartInfoError::Count("modules", 17),
+        );
         check(
             0x128,
             &u64::MAX.to_le_bytes(),
@@ -269,7 +299,11 @@ mod tests {
             &PHYSICAL_LIMIT.to_le_bytes(),
             StartInfoError::Address("command line", PHYSICAL_LIMIT),
         );
-        check(0x408, &u64::MAX.to_le_bytes(), StartInfoError::Address("module", 0x500));
+        check(
+            0x408,
+            &u64::MAX.to_le_bytes(),
+            StartInfoError::Address("module", 0x500),
+        );
     }
 
     #[test]
@@ -278,7 +312,10 @@ mod tests {
         memory.put(0x100, &Block::usual().0[0x100..0x140]);
         let info = StartInfo::read(&memory, 0x100).err();
         // The module list now lies in the x's too, at an absurd address: refused, not followed.
-        assert_eq!(info, Some(StartInfoError::Address("module", 0x7878_7878_7878_7878)));
+        assert_eq!(
+            info,
+            Some(StartInfoError::Address("module", 0x7878_7878_7878_7878))
+        );
         memory.put(0x10c, &0u32.to_le_bytes());
         let info = StartInfo::read(&memory, 0x100).unwrap();
         let length = info.command_line.end - info.command_line.start;

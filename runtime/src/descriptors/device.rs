@@ -34,7 +34,12 @@ impl Object for Device {
             Self::Null => 3,
             Self::Zero => 5,
         };
-        Status { file_type: FileType::Character, permissions: 0o666, size: 0, inode }
+        Status {
+            file_type: FileType::Character,
+            permissions: 0o666,
+            size: 0,
+            inode,
+        }
     }
 
     fn as_any(&self) -> &dyn Any {

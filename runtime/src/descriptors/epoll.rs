@@ -28,7 +28,10 @@ pub struct Key {
 impl Key {
     /// The name of an interest in `description` under the number `descriptor`.
     pub fn new(descriptor: i32, description: &Rc<Description>) -> Self {
-        Self { descriptor, description: Rc::as_ptr(description) as usize }
+        Self {
+            descriptor,
+            description: Rc::as_ptr(description) as usize,
+        }
     }
 }
 
@@ -91,7 +94,12 @@ impl Epoll {
         }
         watchers.add_epoll(self.this.clone(), key);
         let description = Rc::downgrade(description);
-        let entry = Entry { interest, description, queued: false, disabled: false };
+        let entry = Entry {
+            interest,
+            description,
+            queued: false,
+            disabled: false,
+        };
         state.entries.insert(key, entry);
         drop(state);
         self.notify_if_ready(key);
@@ -111,7 +119,12 @@ impl Epoll {
 
     /// Removes an interest (EPOLL_CTL_DEL).
     pub fn remove(&self, key: Key) -> Result<(), Errno> {
-        let entry = self.state.borrow_mut().entries.remove(&key).ok_or(Errno::ENOENT)?;
+        let entry = self
+            .state
+            .borrow_mut()
+            .entries
+            .remove(&key)
+            .ok_or(Errno::ENOENT)?;
         let description = entry.description.upgrade();
         if let Some(watchers) = description.as_ref().and_then(|open| open.object.watchers()) {
             watchers.remove_epoll(&self.this, key);
@@ -123,7 +136,9 @@ impl Epoll {
     pub fn notify(&self, key: Key) {
         let mut state = self.state.borrow_mut();
         let State { entries, queue } = &mut *state;
-        let Some(entry) = entries.get_mut(&key) else { return };
+        let Some(entry) = entries.get_mut(&key) else {
+            return;
+        };
         if entry.queued || entry.disabled {
             return;
         }
@@ -141,11 +156,15 @@ impl Epoll {
             if reported == most {
                 break;
             }
-            let Some(key) = self.state.borrow_mut().queue.pop_front() else { break };
+            let Some(key) = self.state.borrow_mut().queue.pop_front() else {
+                break;
+            };
             let events = self.ready(key);
             let mut state = self.state.borrow_mut();
             let State { entries, queue } = &mut *state;
-            let Some(entry) = entries.get_mut(&key) else { continue };
+            let Some(entry) = entries.get_mut(&key) else {
+                continue;
+            };
             entry.queued = false;
             if events.is_empty() {
                 continue;
@@ -184,22 +203,34 @@ impl Epoll {
     /// Forgets an interest in a description that nobody has open any more.
     fn forget_closed(&self, key: Key) {
         let mut state = self.state.borrow_mut();
-        if state.entries.get(&key).is_some_and(|entry| entry.description.strong_count() == 0) {
+        if state
+            .entries
+            .get(&key)
+            .is_some_and(|entry| entry.description.strong_count() == 0)
+        {
             state.entries.remove(&key);
         }
     }
 
     /// Whether `object` is this epoll, or one that (also through others) watches it.
     fn contains(&self, object: &dyn Object) -> bool {
-        let Some(epoll) = object.as_any().downcast_ref::<Epoll>() else { return false };
+        let Some(epoll) = object.as_any().downcast_ref::<Epoll>() else {
+            return false;
+        };
         if core::ptr::eq(self, epoll) {
             return true;
         }
         let inner: alloc::vec::Vec<_> = {
             let state = epoll.state.borrow();
-            state.entries.values().filter_map(|entry| entry.description.upgrade()).collect()
+            state
+                .entries
+                .values()
+                .filter_map(|entry| entry.description.upgrade())
+                .collect()
         };
-        inner.iter().any(|description| self.contains(&*description.object))
+        inner
+            .iter()
+            .any(|description| self.contains(&*description.object))
     }
 }
 
@@ -214,7 +245,12 @@ impl Object for Epoll {
     }
 
     fn status(&self) -> Status {
-        Status { file_type: FileType::Regular, permissions: 0o600, size: 0, inode: 0 }
+        Status {
+            file_type: FileType::Regular,
+            permissions: 0o600,
+            size: 0,
+            inode: 0,
+        }
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -246,7 +282,9 @@ mod tests {
         let description = open(end);
         let epoll = Epoll::new();
         let key = Key::new(3, &description);
-        epoll.add(key, &description, Interest { events, data: 7 }).unwrap();
+        epoll
+            .add(key, &description, Interest { events, data: 7 })
+            .unwrap();
         (epoll, description, other, key)
     }
 
@@ -255,7 +293,10 @@ mod tests {
         let (epoll, description, other, _) = watched(IN);
         assert_eq!(collect(&epoll), []);
         other.write(b"ab").unwrap();
-        assert_eq!((collect(&epoll), collect(&epoll)), (vec![(IN, 7)], vec![(IN, 7)]));
+        assert_eq!(
+            (collect(&epoll), collect(&epoll)),
+            (vec![(IN, 7)], vec![(IN, 7)])
+        );
         description.object.read(&mut [0; 8]).unwrap();
         assert_eq!(collect(&epoll), []);
     }
@@ -274,9 +315,26 @@ mod tests {
         let event = open(Rc::new(EventCounter::new(1, false)));
         let epoll = Epoll::new();
         let key = Key::new(0, &event);
-        epoll.add(key, &event, Interest { events: IN | EDGE, data: 1 }).unwrap();
+        epoll
+            .add(
+                key,
+                &event,
+                Interest {
+                    events: IN | EDGE,
+                    data: 1,
+                },
+            )
+            .unwrap();
         assert_eq!(collect(&epoll), [(IN, 1)]);
-        epoll.modify(key, Interest { events: IN | EDGE, data: 2 }).unwrap();
+        epoll
+            .modify(
+                key,
+                Interest {
+                    events: IN | EDGE,
+                    data: 2,
+                },
+            )
+            .unwrap();
         assert_eq!(collect(&epoll), [(IN, 2)], "modifying looks again");
     }
 
@@ -287,20 +345,34 @@ mod tests {
         assert_eq!(collect(&epoll), [(IN, 7)]);
         other.write(b"b").unwrap();
         assert_eq!(collect(&epoll), []);
-        epoll.modify(key, Interest { events: IN | ONE_SHOT, data: 8 }).unwrap();
+        epoll
+            .modify(
+                key,
+                Interest {
+                    events: IN | ONE_SHOT,
+                    data: 8,
+                },
+            )
+            .unwrap();
         assert_eq!(collect(&epoll), [(IN, 8)]);
     }
 
     #[test]
     fn errors_of_control() {
         let (epoll, description, _other, key) = watched(IN);
-        let interest = Interest { events: IN, data: 0 };
+        let interest = Interest {
+            events: IN,
+            data: 0,
+        };
         assert_eq!(epoll.add(key, &description, interest), Err(Errno::EEXIST));
         epoll.remove(key).unwrap();
         assert_eq!(epoll.remove(key), Err(Errno::ENOENT));
         assert_eq!(epoll.modify(key, interest), Err(Errno::ENOENT));
         let null = open(Rc::new(super::super::device::Device::Null));
-        assert_eq!(epoll.add(Key::new(1, &null), &null, interest), Err(Errno::EPERM));
+        assert_eq!(
+            epoll.add(Key::new(1, &null), &null, interest),
+            Err(Errno::EPERM)
+        );
     }
 
     #[test]
@@ -318,22 +390,45 @@ mod tests {
         let inner_open = open(inner.clone());
         let outer = Epoll::new();
         let key = Key::new(9, &inner_open);
-        outer.add(key, &inner_open, Interest { events: IN, data: 99 }).unwrap();
+        outer
+            .add(
+                key,
+                &inner_open,
+                Interest {
+                    events: IN,
+                    data: 99,
+                },
+            )
+            .unwrap();
         assert_eq!(collect(&outer), []);
         other.write(b"a").unwrap();
         assert_eq!(collect(&outer), [(IN, 99)]);
         let outer_open = open(outer.clone());
-        let loops = inner.add(Key::new(8, &outer_open), &outer_open, Interest { events: IN, data: 0 });
+        let loops = inner.add(
+            Key::new(8, &outer_open),
+            &outer_open,
+            Interest {
+                events: IN,
+                data: 0,
+            },
+        );
         assert_eq!(loops, Err(Errno::ELOOP));
     }
 
     #[test]
     fn many_are_reported_in_turn() {
         let epoll = Epoll::new();
-        let events: Vec<_> = (0..5).map(|_| open(Rc::new(EventCounter::new(1, false)))).collect();
+        let events: Vec<_> = (0..5)
+            .map(|_| open(Rc::new(EventCounter::new(1, false))))
+            .collect();
         for (number, event) in events.iter().enumerate() {
-            let interest = Interest { events: IN, data: number as u64 };
-            epoll.add(Key::new(number as i32, event), event, interest).unwrap();
+            let interest = Interest {
+                events: IN,
+                data: number as u64,
+            };
+            epoll
+                .add(Key::new(number as i32, event), event, interest)
+                .unwrap();
         }
         let mut seen = Vec::new();
         for _ in 0..5 {

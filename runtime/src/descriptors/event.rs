@@ -15,7 +15,11 @@ pub struct EventCounter {
 impl EventCounter {
     /// A counter that starts at `count`.
     pub fn new(count: u64, semaphore: bool) -> Self {
-        Self { count: Cell::new(count), semaphore, watchers: Watchers::default() }
+        Self {
+            count: Cell::new(count),
+            semaphore,
+            watchers: Watchers::default(),
+        }
     }
 }
 
@@ -51,7 +55,9 @@ impl Object for EventCounter {
 
     fn events(&self) -> Events {
         let count = self.count.get();
-        Events::IN.when(count > 0).or(Events::OUT.when(count < u64::MAX - 1))
+        Events::IN
+            .when(count > 0)
+            .or(Events::OUT.when(count < u64::MAX - 1))
     }
 
     fn watchers(&self) -> Option<&Watchers> {
@@ -59,7 +65,12 @@ impl Object for EventCounter {
     }
 
     fn status(&self) -> Status {
-        Status { file_type: FileType::Regular, permissions: 0o600, size: 0, inode: 0 }
+        Status {
+            file_type: FileType::Regular,
+            permissions: 0o600,
+            size: 0,
+            inode: 0,
+        }
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -143,7 +143,11 @@ impl Description {
     /// A description of `object`, opened with `flags` (`O_*`).
     pub fn new(object: Rc<dyn Object>, flags: i32) -> Rc<Self> {
         let nonblocking = Cell::new(flags & O_NONBLOCK != 0);
-        Rc::new(Self { object, nonblocking, flags: flags & !O_NONBLOCK })
+        Rc::new(Self {
+            object,
+            nonblocking,
+            flags: flags & !O_NONBLOCK,
+        })
     }
 
     /// Whether it may be read.

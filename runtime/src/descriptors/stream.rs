@@ -62,7 +62,8 @@ impl End {
 
     /// The peer that would take what is written now.
     fn taker(&self) -> Option<Rc<End>> {
-        self.peer().filter(|peer| !peer.incoming_ended.get() && !peer.reading_ended.get())
+        self.peer()
+            .filter(|peer| !peer.incoming_ended.get() && !peer.reading_ended.get())
     }
 
     fn room(&self) -> usize {
@@ -73,7 +74,11 @@ impl End {
     pub fn peek(&self, bytes: &mut [u8]) -> Result<usize, Errno> {
         let incoming = self.incoming.borrow();
         if incoming.is_empty() {
-            return if self.is_at_end() { Ok(0) } else { Err(Errno::EAGAIN) };
+            return if self.is_at_end() {
+                Ok(0)
+            } else {
+                Err(Errno::EAGAIN)
+            };
         }
         let count = bytes.len().min(incoming.len());
         for (place, &byte) in bytes.iter_mut().zip(incoming.iter()) {
@@ -141,7 +146,12 @@ impl Object for End {
     }
 
     fn status(&self) -> Status {
-        Status { file_type: self.file_type, permissions: 0o600, size: 0, inode: 0 }
+        Status {
+            file_type: self.file_type,
+            permissions: 0o600,
+            size: 0,
+            inode: 0,
+        }
     }
 
     fn available(&self) -> Result<usize, Errno> {
@@ -197,7 +207,10 @@ mod tests {
         a.write(b"ping").unwrap();
         b.write(b"pong").unwrap();
         assert_eq!(a.events(), Events::IN.or(Events::OUT));
-        assert_eq!((read(&a), read(&b)), (Ok(b"pong".to_vec()), Ok(b"ping".to_vec())));
+        assert_eq!(
+            (read(&a), read(&b)),
+            (Ok(b"pong".to_vec()), Ok(b"ping".to_vec()))
+        );
     }
 
     #[test]

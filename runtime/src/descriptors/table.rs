@@ -21,7 +21,9 @@ impl Table {
 
     /// The description behind a number.
     pub fn get(&self, descriptor: i32) -> Result<Rc<Description>, Errno> {
-        let entry = usize::try_from(descriptor).ok().and_then(|index| self.0.get(index));
+        let entry = usize::try_from(descriptor)
+            .ok()
+            .and_then(|index| self.0.get(index));
         entry.and_then(Clone::clone).ok_or(Errno::EBADF)
     }
 
@@ -54,7 +56,9 @@ impl Table {
 
     /// Frees a number. The description is returned, so that it is dropped outside.
     pub fn remove(&mut self, descriptor: i32) -> Result<Rc<Description>, Errno> {
-        let entry = usize::try_from(descriptor).ok().and_then(|index| self.0.get_mut(index));
+        let entry = usize::try_from(descriptor)
+            .ok()
+            .and_then(|index| self.0.get_mut(index));
         entry.and_then(Option::take).ok_or(Errno::EBADF)
     }
 
@@ -82,8 +86,9 @@ mod tests {
     #[test]
     fn the_lowest_free_number_is_taken() {
         let mut table = Table::new();
-        let numbers: Vec<_> =
-            (0..4).map(|_| table.insert(description(), 0).unwrap()).collect();
+        let numbers: Vec<_> = (0..4)
+            .map(|_| table.insert(description(), 0).unwrap())
+            .collect();
         assert_eq!(numbers, [0, 1, 2, 3]);
         table.remove(1).unwrap();
         assert_eq!(table.insert(description(), 0), Ok(1));
@@ -99,13 +104,21 @@ mod tests {
             assert_eq!(table.remove(number).err(), Some(Errno::EBADF));
         }
         assert_eq!(table.replace(-1, description()).err(), Some(Errno::EBADF));
-        assert_eq!(table.insert(description(), DESCRIPTORS_MAX), Err(Errno::EINVAL));
+        assert_eq!(
+            table.insert(description(), DESCRIPTORS_MAX),
+            Err(Errno::EINVAL)
+        );
     }
 
     #[test]
     fn a_full_table_says_so() {
         let mut table = Table::new();
-        table.replace(DESCRIPTORS_MAX as i32 - 1, description()).unwrap();
-        assert_eq!(table.insert(description(), DESCRIPTORS_MAX - 1), Err(Errno::EMFILE));
+        table
+            .replace(DESCRIPTORS_MAX as i32 - 1, description())
+            .unwrap();
+        assert_eq!(
+            table.insert(description(), DESCRIPTORS_MAX - 1),
+            Err(Errno::EMFILE)
+        );
     }
 }

@@ -21,7 +21,9 @@ impl Watchers {
 
     /// `thread` need not be woken again.
     pub fn remove_thread(&self, thread: ThreadId) {
-        self.threads.borrow_mut().retain(|&watcher| watcher != thread);
+        self.threads
+            .borrow_mut()
+            .retain(|&watcher| watcher != thread);
     }
 
     /// `epoll` shall be told about its interest `key`.
@@ -31,7 +33,9 @@ impl Watchers {
 
     /// `epoll` need not be told about `key` again.
     pub fn remove_epoll(&self, epoll: &Weak<Epoll>, key: Key) {
-        self.epolls.borrow_mut().retain(|(watcher, of)| !(watcher.ptr_eq(epoll) && *of == key));
+        self.epolls
+            .borrow_mut()
+            .retain(|(watcher, of)| !(watcher.ptr_eq(epoll) && *of == key));
     }
 
     /// Tells everybody: something can be done that could not be done before, or there is more of it.
@@ -39,12 +43,14 @@ impl Watchers {
         for &thread in self.threads.borrow().iter() {
             threads::wake(thread);
         }
-        self.epolls.borrow_mut().retain(|(epoll, key)| match epoll.upgrade() {
-            Some(epoll) => {
-                epoll.notify(*key);
-                true
-            }
-            None => false,
-        });
+        self.epolls
+            .borrow_mut()
+            .retain(|(epoll, key)| match epoll.upgrade() {
+                Some(epoll) => {
+                    epoll.notify(*key);
+                    true
+                }
+                None => false,
+            });
     }
 }

@@ -65,7 +65,14 @@ pub fn drain_if_possible() {
 
 /// The console as standard input, output and error.
 pub fn terminal() -> Rc<Terminal> {
-    OBJECT.borrow().get_or_init(|| Rc::new(Terminal { watchers: Watchers::default() })).clone()
+    OBJECT
+        .borrow()
+        .get_or_init(|| {
+            Rc::new(Terminal {
+                watchers: Watchers::default(),
+            })
+        })
+        .clone()
 }
 
 /// The object behind descriptors 0, 1 and 2.
@@ -80,7 +87,9 @@ impl Object for Terminal {
         }
         let mut console = CONSOLE.borrow();
         // Without a console the input is empty.
-        let Some(console) = console.as_mut() else { return Ok(0) };
+        let Some(console) = console.as_mut() else {
+            return Ok(0);
+        };
         match console.read(&Xen, bytes) {
             0 => Err(Errno::EAGAIN),
             count => Ok(count),
@@ -103,7 +112,12 @@ impl Object for Terminal {
     }
 
     fn status(&self) -> Status {
-        Status { file_type: FileType::Character, permissions: 0o620, size: 0, inode: 1 }
+        Status {
+            file_type: FileType::Character,
+            permissions: 0o620,
+            size: 0,
+            inode: 1,
+        }
     }
 
     fn as_any(&self) -> &dyn Any {

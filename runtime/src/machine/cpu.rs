@@ -9,7 +9,9 @@ use core::arch::x86_64::{__cpuid, __cpuid_count, _rdtsc, CpuidResult};
 /// The device behind the port must not do anything that breaks Rust's rules; a debug port does not.
 pub unsafe fn out8(port: u16, value: u8) {
     // SAFETY: promised by the caller.
-    unsafe { asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack, preserves_flags)) }
+    unsafe {
+        asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack, preserves_flags))
+    }
 }
 
 /// The time stamp counter, not before earlier loads.
@@ -112,13 +114,17 @@ pub fn hardware_random() -> Option<u64> {
 fn rdseed_once() -> Option<u64> {
     let (value, valid): (u64, u8);
     // SAFETY: called only where CPUID has RDSEED.
-    unsafe { asm!("rdseed {}", "setc {}", out(reg) value, out(reg_byte) valid, options(nomem, nostack)) };
+    unsafe {
+        asm!("rdseed {}", "setc {}", out(reg) value, out(reg_byte) valid, options(nomem, nostack))
+    };
     (valid != 0).then_some(value)
 }
 
 fn rdrand_once() -> Option<u64> {
     let (value, valid): (u64, u8);
     // SAFETY: called only where CPUID has RDRAND.
-    unsafe { asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) valid, options(nomem, nostack)) };
+    unsafe {
+        asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) valid, options(nomem, nostack))
+    };
     (valid != 0).then_some(value)
 }

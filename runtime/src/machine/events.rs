@@ -68,5 +68,7 @@ pub fn wait(deadline: Option<u64>) {
 fn pending() -> Option<Pending<'static>> {
     let page = time::shared_page()?;
     // SAFETY: the pending words are there in the page, which is mapped for ever.
-    Some(Pending::new(unsafe { &*page.add(time::EVENTS_PENDING).cast::<[AtomicU64; 64]>() }))
+    Some(Pending::new(unsafe {
+        &*page.add(time::EVENTS_PENDING).cast::<[AtomicU64; 64]>()
+    }))
 }

@@ -191,8 +191,14 @@ pub fn init() {
                 | (stub >> 16 & 0xffff) << 48;
             (*idt)[vector][1] = stub >> 32;
         }
-        let gdt_pointer = TablePointer { limit: size_of_val(&*gdt) as u16 - 1, base: gdt as u64 };
-        let idt_pointer = TablePointer { limit: size_of_val(&*idt) as u16 - 1, base: idt as u64 };
+        let gdt_pointer = TablePointer {
+            limit: size_of_val(&*gdt) as u16 - 1,
+            base: gdt as u64,
+        };
+        let idt_pointer = TablePointer {
+            limit: size_of_val(&*idt) as u16 - 1,
+            base: idt as u64,
+        };
         asm!("lgdt [{}]", in(reg) &gdt_pointer, options(nostack, preserves_flags));
         asm!("ltr {0:x}", in(reg) 0x18, options(nostack, preserves_flags));
         asm!("lidt [{}]", in(reg) &idt_pointer, options(nostack, preserves_flags));
@@ -217,14 +223,22 @@ extern "C" fn handle(registers: &Registers) {
     }
     let what = match registers.vector {
         PAGE_FAULT if out_of_memory => report::What::OutOfMemory { address },
-        PAGE_FAULT => report::What::Access { address, write, execute },
+        PAGE_FAULT => report::What::Access {
+            address,
+            write,
+            execute,
+        },
         DOUBLE_FAULT => report::What::Exception("double fault"),
-        0 => report::What::Exception("division error: division by zero, or a quotient that does not fit"),
+        0 => report::What::Exception(
+            "division error: division by zero, or a quotient that does not fit",
+        ),
         1 => report::What::Exception("debug exception"),
         2 => report::What::Exception("non-maskable interrupt"),
         3 => report::What::Exception("breakpoint"),
         6 => report::What::Exception("invalid instruction (ud2: an abort, or unreachable code)"),
-        13 => report::What::Exception("general protection: an address that is none, or a privileged instruction"),
+        13 => report::What::Exception(
+            "general protection: an address that is none, or a privileged instruction",
+        ),
         17 => report::What::Exception("misaligned access"),
         18 => report::What::Exception("machine check"),
         19 => report::What::Exception("floating-point exception"),

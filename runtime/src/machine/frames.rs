@@ -29,7 +29,10 @@ pub struct Frames {
 
 impl Frames {
     pub const fn new() -> Self {
-        Self { chunks: Vec::new(), free: 0 }
+        Self {
+            chunks: Vec::new(),
+            free: 0,
+        }
     }
 
     /// A frame, with whatever is in it; `None` when memory is out.
@@ -66,7 +69,13 @@ impl Frames {
             return None;
         }
         let index = self.chunks.partition_point(|chunk| chunk.start < start);
-        self.chunks.insert(index, Chunk { start, free: ALL_FREE });
+        self.chunks.insert(
+            index,
+            Chunk {
+                start,
+                free: ALL_FREE,
+            },
+        );
         self.free += CHUNK_FRAMES;
         Some(())
     }

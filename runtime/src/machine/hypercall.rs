@@ -7,36 +7,35 @@ use super::cpu::cpuid;
 use crate::xen::{Port, ShutdownReason};
 use core::arch::asm;
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes of a page.
 const PAGE: usize = crate::memory::PAGE;
 
 static INTEL: AtomicBool = AtomicBool::new(false);
-static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// Finds out how to call. Fails if the hypervisor is not Xen.
 pub fn init() -> Result<(), &'static str> {
     // The leaves can be anywhere from 0x40000000 in steps of 0x100 (`arch-x86/cpuid.h`).
-    let found = (0..256).map(|n| cpuid(0x4000_0000 + n * 0x100, 0)).any(|leaf| {
-        // "XenVMMXenVMM"
-        (leaf.ebx, leaf.ecx, leaf.edx) == (0x566e_6558, 0x6558_4d4d, 0x4d4d_566e)
-    });
+    let found = (0..256)
+        .map(|n| cpuid(0x4000_0000 + n * 0x100, 0))
+        .any(|leaf| {
+            // "XenVMMXenVMM"
+            (leaf.ebx, leaf.ecx, leaf.edx) == (0x566e_6558, 0x6558_4d4d, 0x4d4d_566e)
+        });
     let vendor = cpuid(0, 0);
     // "GenuineIntel"; Zhaoxin and others that speak VMX would need their names here.
     INTEL.store(vendor.ebx == 0x756e_6547, Ordering::Relaxed);
-    if found { Ok(()) } else { Err("CPUID shows no Xen: this image boots as a Xen PVH guest only") }
-}
-
-/// How many hypercalls were made.
-pub fn count() -> u64 {
-    COUNT.load(Ordering::Relaxed)
+    if found {
+        Ok(())
+    } else {
+        Err("CPUID shows no Xen: this image boots as a Xen PVH guest only")
+    }
 }
 
 /// # Safety
 /// The arguments are what the hypercall's header says, and nothing it writes is used otherwise.
 unsafe fn hypercall(number: u64, first: u64, second: u64, third: u64) -> i64 {
-    COUNT.fetch_add(1, Ordering::Relaxed);
     let result;
     // SAFETY: the caller vouches for the arguments; all registers that Xen may change are named.
     unsafe {
@@ -102,7 +101,12 @@ pub fn hvm_parameter(index: u32) -> Option<u64> {
         index: u32,
         value: u64,
     }
-    let mut argument = HvmParam { domid: DOMID_SELF, pad: 0, index, value: 0 };
+    let mut argument = HvmParam {
+        domid: DOMID_SELF,
+        pad: 0,
+        index,
+        value: 0,
+    };
     // SAFETY: HVMOP_get_param = 1 reads and writes the structure.
     let result = unsafe { hypercall(HVM_OP, 1, &raw mut argument as u64, 0) };
     (result == 0).then_some(argument.value)
@@ -121,8 +125,13 @@ pub unsafe fn map_shared_info(frame: usize) -> bool {
         idx: u64,
         gpfn: u64,
     }
-    let argument =
-        AddToPhysmap { domid: DOMID_SELF, size: 0, space: 0, idx: 0, gpfn: (frame / PAGE) as u64 };
+    let argument = AddToPhysmap {
+        domid: DOMID_SELF,
+        size: 0,
+        space: 0,
+        idx: 0,
+        gpfn: (frame / PAGE) as u64,
+    };
     // SAFETY: XENMEM_add_to_physmap = 7 reads the structure; the place is free, says the caller.
     unsafe { hypercall(MEMORY_OP, 7, &raw const argument as u64, 0) == 0 }
 }
@@ -135,8 +144,10 @@ pub fn memory_map(entries: &mut [[u8; 20]]) -> Option<usize> {
         nr_entries: u32,
         buffer: *mut c_void,
     }
-    let mut argument =
-        MemoryMap { nr_entries: entries.len() as u32, buffer: entries.as_mut_ptr().cast() };
+    let mut argument = MemoryMap {
+        nr_entries: entries.len() as u32,
+        buffer: entries.as_mut_ptr().cast(),
+    };
     // SAFETY: XENMEM_memory_map = 9 writes at most that many entries and their number.
     let result = unsafe { hypercall(MEMORY_OP, 9, &raw mut argument as u64, 0) };
     (result == 0).then_some((argument.nr_entries as usize).min(entries.len()))

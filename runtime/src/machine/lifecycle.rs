@@ -24,7 +24,9 @@ pub fn asked(request: &[u8]) {
         }
         other => {
             let other = alloc::string::String::from_utf8_lossy(other);
-            report::warning(format_args!("the toolstack asked for {other:?}, which this domain cannot do"));
+            report::warning(format_args!(
+                "the toolstack asked for {other:?}, which this domain cannot do"
+            ));
         }
     }
 }
@@ -47,7 +49,11 @@ pub fn exit(code: i32) -> ! {
     if code == 0 {
         let reboot = *REBOOT.borrow();
         console::drain_if_possible();
-        hypercall::shutdown(if reboot { ShutdownReason::Reboot } else { ShutdownReason::Poweroff })
+        hypercall::shutdown(if reboot {
+            ShutdownReason::Reboot
+        } else {
+            ShutdownReason::Poweroff
+        })
     }
     report::line(format_args!("exit code {code}"));
     store::tell_exit_code(code);

@@ -36,7 +36,10 @@ unsafe extern "C" {
 
 /// The range of addresses of the program and its data.
 pub fn image() -> Range {
-    Range { start: &raw const __image_start as u64, end: &raw const __image_end as u64 }
+    Range {
+        start: &raw const __image_start as u64,
+        end: &raw const __image_end as u64,
+    }
 }
 
 /// Whether an address lies in the program's code.
@@ -72,7 +75,10 @@ const AREA_STACK: usize = 3;
 /// Nobody uses the range, and it is mapped.
 pub unsafe fn add_to_heap(range: Range) {
     // SAFETY: promised by the caller.
-    unsafe { HEAP.borrow().add(range.start as *mut u8, (range.end - range.start) as usize) };
+    unsafe {
+        HEAP.borrow()
+            .add(range.start as *mut u8, (range.end - range.start) as usize)
+    };
 }
 
 /// Makes the real page tables and uses them: RAM one to one, the image by its segments, and `devices`,
@@ -91,8 +97,14 @@ pub unsafe fn map(ram: &[Range], devices: &[usize]) -> Result<(), OutOfFrames> {
     for &device in devices {
         tables.map_identity(device, device + PAGE, Access::READ_WRITE, take)?;
     }
-    let (text, rodata) = (&raw const __text_start as usize, &raw const __rodata_start as usize);
-    let (data, end) = (&raw const __data_start as usize, &raw const __image_end as usize);
+    let (text, rodata) = (
+        &raw const __text_start as usize,
+        &raw const __rodata_start as usize,
+    );
+    let (data, end) = (
+        &raw const __data_start as usize,
+        &raw const __image_end as usize,
+    );
     tables.map_identity(text, rodata, Access::EXECUTE, take)?;
     tables.map_identity(rodata, data, Access::READ, take)?;
     tables.map_identity(data, end, Access::READ_WRITE, take)?;
@@ -175,7 +187,9 @@ static ALLOCATOR: RuntimeAllocator = RuntimeAllocator;
 /// Takes unused addresses for `size` bytes of zeros; memory follows page by page when it is touched.
 pub fn take_area(size: usize, protection: Protection) -> Result<Span, Errno> {
     grow_stack(AREA_STACK);
-    let size = pages_of(size).filter(|&size| size > 0).ok_or(Errno::EINVAL)?;
+    let size = pages_of(size)
+        .filter(|&size| size > 0)
+        .ok_or(Errno::EINVAL)?;
     if protection.is_writable() && protection.is_executable() {
         return Err(Errno::EACCES);
     }
@@ -187,7 +201,10 @@ pub fn release_area(span: Span) {
     grow_stack(AREA_STACK);
     for released in AREAS.borrow().release(span) {
         for page in (released.start..released.end).step_by(PAGE) {
-            let frame = TABLES.borrow().as_mut().and_then(|tables| tables.unmap_area_page(page));
+            let frame = TABLES
+                .borrow()
+                .as_mut()
+                .and_then(|tables| tables.unmap_area_page(page));
             if let Some(frame) = frame {
                 FRAMES.borrow().give(frame);
             }
@@ -202,7 +219,10 @@ pub fn empty_area(span: Span) {
         if AREAS.borrow().find(page).is_none() {
             continue;
         }
-        let frame = TABLES.borrow().as_mut().and_then(|tables| tables.unmap_area_page(page));
+        let frame = TABLES
+            .borrow()
+            .as_mut()
+            .and_then(|tables| tables.unmap_area_page(page));
         if let Some(frame) = frame {
             FRAMES.borrow().give(frame);
         }
@@ -261,5 +281,7 @@ pub fn fault(address: usize, write: bool, execute: bool) -> Fault {
 
 /// Whether something is mapped at `address`, for reports. `false` while the tables are being changed.
 pub fn is_mapped(address: usize) -> bool {
-    TABLES.try_borrow().is_some_and(|tables| tables.as_ref().is_some_and(|t| t.is_mapped(address)))
+    TABLES
+        .try_borrow()
+        .is_some_and(|tables| tables.as_ref().is_some_and(|t| t.is_mapped(address)))
 }

@@ -71,7 +71,9 @@ extern "C" fn boot(start_info: u64) -> ! {
     };
     let ram = Ram::find(&info);
     // SAFETY: the parts are RAM that nothing occupies, and are mapped by the boot tables.
-    ram.each_free(&info, PHYSICAL_LIMIT, |part| unsafe { memory::add_to_heap(part) });
+    ram.each_free(&info, PHYSICAL_LIMIT, |part| unsafe {
+        memory::add_to_heap(part)
+    });
     let line = command_line(&info);
     connect(&ram);
     // The memory above 4 GiB is mapped now.
@@ -89,14 +91,18 @@ fn connect(ram: &Ram) {
     let console = console::find();
     // SAFETY: the memory map has nothing at the place, so nothing is lost there.
     if ram.has(SHARED_INFO as u64) || !unsafe { hypercall::map_shared_info(SHARED_INFO) } {
-        give_up(format_args!("the shared info page cannot be mapped at {SHARED_INFO:#x}"));
+        give_up(format_args!(
+            "the shared info page cannot be mapped at {SHARED_INFO:#x}"
+        ));
     }
     let mut devices = Vec::from([SHARED_INFO]);
     devices.extend(store.map(|(page, _)| page));
     devices.extend(console.map(|(page, _)| page));
     // SAFETY: the ranges come from the memory map, the pages from the toolstack.
     if unsafe { memory::map(ram.ranges(), &devices) }.is_err() {
-        give_up(format_args!("no memory for page tables: raise memory= in the domain's configuration"));
+        give_up(format_args!(
+            "no memory for page tables: raise memory= in the domain's configuration"
+        ));
     }
     // SAFETY: all three pages are mapped now, and stay so.
     unsafe {
@@ -156,7 +162,10 @@ impl Ram {
     }
 
     fn add(&mut self, start: u64, size: u64, kind: MemoryKind) {
-        let range = Range { start, end: start.saturating_add(size) };
+        let range = Range {
+            start,
+            end: start.saturating_add(size),
+        };
         let (list, count) = match kind {
             MemoryKind::Ram => (&mut self.ranges, &mut self.count),
             MemoryKind::Other(_) => (&mut self.others, &mut self.others_count),
@@ -174,12 +183,16 @@ impl Ram {
     /// Whether the memory map has anything at `address`.
     fn has(&self, address: u64) -> bool {
         let all = self.ranges().iter().chain(&self.others);
-        all.copied().any(|range| (range.start..range.end).contains(&address))
+        all.copied()
+            .any(|range| (range.start..range.end).contains(&address))
     }
 
     /// The parts of RAM below `limit` that nothing occupies, each whole pages.
     fn each_free(&self, info: &StartInfo, limit: u64, mut use_part: impl FnMut(Range)) {
-        let null_page = Range { start: 0, end: PAGE as u64 };
+        let null_page = Range {
+            start: 0,
+            end: PAGE as u64,
+        };
         for ram in self.ranges() {
             let mut at = ram.start;
             let end = ram.end.min(limit);
@@ -190,10 +203,16 @@ impl Ram {
                     at = range.end;
                     continue;
                 }
-                let next = occupied().map(|range| range.start).filter(|&start| start > at).min();
+                let next = occupied()
+                    .map(|range| range.start)
+                    .filter(|&start| start > at)
+                    .min();
                 let stop = next.unwrap_or(end).min(end);
                 let page = PAGE as u64;
-                let part = Range { start: at.next_multiple_of(page), end: stop & !(page - 1) };
+                let part = Range {
+                    start: at.next_multiple_of(page),
+                    end: stop & !(page - 1),
+                };
                 if part.start < part.end {
                     use_part(part);
                 }
@@ -205,7 +224,10 @@ impl Ram {
     /// The parts of RAM from `limit` on.
     fn each_free_above(&self, limit: u64, mut use_part: impl FnMut(Range)) {
         for ram in self.ranges() {
-            let part = Range { start: ram.start.max(limit), end: ram.end };
+            let part = Range {
+                start: ram.start.max(limit),
+                end: ram.end,
+            };
             if part.start < part.end {
                 use_part(part);
             }
@@ -224,7 +246,11 @@ fn hypervisor_memory_map(mut add: impl FnMut(u64, u64, MemoryKind)) {
             u64::from_le_bytes(bytes)
         };
         let kind = u32::from_le_bytes([entry[16], entry[17], entry[18], entry[19]]);
-        let kind = if kind == 1 { MemoryKind::Ram } else { MemoryKind::Other(kind) };
+        let kind = if kind == 1 {
+            MemoryKind::Ram
+        } else {
+            MemoryKind::Other(kind)
+        };
         add(word(0), word(8), kind);
     }
 }
@@ -248,18 +274,27 @@ mod program {
     pub fn prepare(mut line: CommandLine) {
         super::store::configure(&mut line);
         // Addresses can be turned into names on the host, so every panic shall show them; `0` switches it off.
-        if !line.environment.iter().any(|(name, _)| name == b"RUST_BACKTRACE") {
+        if !line
+            .environment
+            .iter()
+            .any(|(name, _)| name == b"RUST_BACKTRACE")
+        {
             line.set(b"RUST_BACKTRACE".to_vec(), b"full".to_vec());
         }
         for (number, argument) in line.arguments.iter().enumerate() {
             if core::str::from_utf8(argument).is_err() {
                 let text = alloc::string::String::from_utf8_lossy(argument);
-                report::warning(format_args!("argument {} is not UTF-8: {text:?}", number + 1));
+                report::warning(format_args!(
+                    "argument {} is not UTF-8: {text:?}",
+                    number + 1
+                ));
             }
         }
         let mut arguments = ARGUMENTS.borrow();
         arguments.push(option_env!("EDGECLOUD_IMAGE").unwrap_or("main").as_bytes());
-        line.arguments.iter().for_each(|argument| arguments.push(argument));
+        line.arguments
+            .iter()
+            .for_each(|argument| arguments.push(argument));
         for (name, value) in &line.environment {
             crate::posix::set_environment(name, value);
         }

@@ -28,8 +28,16 @@ impl Access {
     pub const EXECUTE: Access = Access(PRESENT);
 
     fn of(protection: Protection) -> Self {
-        let write = if protection.is_writable() { WRITABLE } else { 0 };
-        let execute = if protection.is_executable() { 0 } else { NO_EXECUTE };
+        let write = if protection.is_writable() {
+            WRITABLE
+        } else {
+            0
+        };
+        let execute = if protection.is_executable() {
+            0
+        } else {
+            NO_EXECUTE
+        };
         Access(PRESENT | write | execute)
     }
 }
@@ -49,7 +57,10 @@ impl PageTables {
     /// An empty tree.
     pub fn new(take: TakeFrame) -> Result<Self, OutOfFrames> {
         let huge_pages = cpu::cpuid(0x8000_0001, 0).edx & (1 << 26) != 0;
-        Ok(Self { root: empty_page(take)?, huge_pages })
+        Ok(Self {
+            root: empty_page(take)?,
+            huge_pages,
+        })
     }
 
     /// Makes the processor use this tree.
@@ -71,7 +82,7 @@ impl PageTables {
     ) -> Result<(), OutOfFrames> {
         let mut at = start;
         while at < end {
-            let fits = |size: usize| at % size == 0 && end - at >= size;
+            let fits = |size: usize| at.is_multiple_of(size) && end - at >= size;
             let (size, level) = match () {
                 () if self.huge_pages && fits(GIB) => (GIB, 2),
                 () if fits(MIB2) => (MIB2, 1),
@@ -111,7 +122,11 @@ impl PageTables {
         if *entry & (PRESENT | HELD) == 0 {
             return;
         }
-        let allowed = if protection.is_accessible() { Access::of(protection).0 } else { HELD };
+        let allowed = if protection.is_accessible() {
+            Access::of(protection).0
+        } else {
+            HELD
+        };
         *entry = (*entry & ADDRESS) | allowed;
         cpu::forget_page(page);
     }

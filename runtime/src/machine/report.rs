@@ -47,7 +47,11 @@ impl fmt::Display for What {
                     usage.free, usage.total
                 )
             }
-            Self::Access { address, write, execute } => {
+            Self::Access {
+                address,
+                write,
+                execute,
+            } => {
                 let verb = match (write, execute) {
                     (true, _) => "write to",
                     (_, true) => "execution of",
@@ -55,7 +59,9 @@ impl fmt::Display for What {
                 };
                 let stack = threads::current_stack();
                 match address {
-                    0..NULL_LIMIT => write!(f, "null pointer dereference: {verb} address {address:#x}"),
+                    0..NULL_LIMIT => {
+                        write!(f, "null pointer dereference: {verb} address {address:#x}")
+                    }
                     _ if stack.is_guard(address) => write!(
                         f,
                         "stack overflow: {verb} address {address:#x}, below this thread's stack of {} KiB \
@@ -116,8 +122,26 @@ pub fn fault(what: &What, registers: &Registers) -> ! {
          rsi {:016x} rdi {:016x} rbp {:016x} r8  {:016x}\n  \
          r9  {:016x} r10 {:016x} r11 {:016x} r12 {:016x}\n  \
          r13 {:016x} r14 {:016x} r15 {:016x}",
-        r.rip, r.rsp, r.rflags, r.vector, r.error, r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp,
-        r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15
+        r.rip,
+        r.rsp,
+        r.rflags,
+        r.vector,
+        r.error,
+        r.rax,
+        r.rbx,
+        r.rcx,
+        r.rdx,
+        r.rsi,
+        r.rdi,
+        r.rbp,
+        r.r8,
+        r.r9,
+        r.r10,
+        r.r11,
+        r.r12,
+        r.r13,
+        r.r14,
+        r.r15
     );
     backtrace(r.rip as usize, r.rbp as usize, Some(r.rsp as usize));
     crash()
@@ -146,7 +170,10 @@ pub fn backtrace_from_here() {
 /// Right after a call the new frame is not made yet; if `rip` is no code, the call that went there left
 /// its return address at `stack`.
 fn backtrace(rip: usize, mut frame: usize, stack: Option<usize>) {
-    let _ = writeln!(Report, "  backtrace (`cargo xtask symbolize` shows functions and lines):");
+    let _ = writeln!(
+        Report,
+        "  backtrace (`cargo xtask symbolize` shows functions and lines):"
+    );
     let mut number = 0;
     let mut show = |address: usize| {
         let _ = writeln!(Report, "  #{number} {address:#018x}");
@@ -162,7 +189,8 @@ fn backtrace(rip: usize, mut frame: usize, stack: Option<usize>) {
         show(caller);
     }
     for _ in 0..FRAMES_MAX {
-        let (Some(next), Some(caller)) = (read_word(frame), read_word(frame.wrapping_add(8))) else {
+        let (Some(next), Some(caller)) = (read_word(frame), read_word(frame.wrapping_add(8)))
+        else {
             return;
         };
         if !memory::is_code(caller) {
@@ -180,7 +208,7 @@ fn backtrace(rip: usize, mut frame: usize, stack: Option<usize>) {
 
 /// A word in memory, if something is mapped there.
 fn read_word(address: usize) -> Option<usize> {
-    let readable = address % 8 == 0 && memory::is_mapped(address);
+    let readable = address.is_multiple_of(8) && memory::is_mapped(address);
     // SAFETY: the address is aligned, and a page is mapped there; any bits are a usize.
     readable.then(|| unsafe { (address as *const usize).read_volatile() })
 }
@@ -194,13 +222,19 @@ pub fn crash() -> ! {
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo) -> ! {
     let place = info.location();
-    let _ = write!(Report, "edgecloud: the runtime is broken: {}", info.message());
+    let _ = write!(
+        Report,
+        "edgecloud: the runtime is broken: {}",
+        info.message()
+    );
     if let Some(place) = place {
         let _ = write!(Report, " ({}:{})", place.file(), place.line());
     }
     let _ = writeln!(Report);
     if let Some((asked, free)) = memory::last_failure() {
-        line(format_args!("the last allocation that failed asked {asked} bytes, {free} were left"));
+        line(format_args!(
+            "the last allocation that failed asked {asked} bytes, {free} were left"
+        ));
     }
     backtrace_from_here();
     crash()

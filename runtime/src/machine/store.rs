@@ -54,7 +54,9 @@ pub fn configure(line: &mut CommandLine) {
         Ok(children) => children,
         Err(StoreError::NotFound) => return,
         Err(error) => {
-            report::warning(format_args!("configuration in xenstore cannot be read: {error}"));
+            report::warning(format_args!(
+                "configuration in xenstore cannot be read: {error}"
+            ));
             return;
         }
     };
@@ -74,7 +76,9 @@ pub fn configure(line: &mut CommandLine) {
     if !children.iter().any(|child| child == b"environment") {
         return;
     }
-    let names = client.directory(&Xen, b"edgecloud/environment").unwrap_or_default();
+    let names = client
+        .directory(&Xen, b"edgecloud/environment")
+        .unwrap_or_default();
     for name in names.into_iter().take(VARIABLES_MAX) {
         let path = [b"edgecloud/environment/", &name[..]].concat();
         if let Some(value) = value(client, &path) {
@@ -93,7 +97,11 @@ fn value(client: &mut Client<'static>, path: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn set_unless_set(line: &mut CommandLine, name: Vec<u8>, value: Vec<u8>) {
-    if !line.environment.iter().any(|(existing, _)| *existing == name) {
+    if !line
+        .environment
+        .iter()
+        .any(|(existing, _)| *existing == name)
+    {
         line.set(name, value);
     }
 }
@@ -113,12 +121,16 @@ fn arrived() {
     loop {
         let mut guard = CLIENT.borrow();
         let Some(client) = guard.as_mut() else { return };
-        let Some(event) = client.take_event(&Xen) else { return };
+        let Some(event) = client.take_event(&Xen) else {
+            return;
+        };
         if event.token != b"shutdown" {
             continue;
         }
         // The first event comes when the watch is set; there is a value only when one was written.
-        let Ok(request) = client.read(&Xen, b"control/shutdown") else { continue };
+        let Ok(request) = client.read(&Xen, b"control/shutdown") else {
+            continue;
+        };
         if request.is_empty() {
             continue;
         }

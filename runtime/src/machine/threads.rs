@@ -99,12 +99,26 @@ fn with_current<R>(f: impl FnOnce(&mut Thread) -> R) -> R {
 
 impl Thread {
     fn new(stack_size: usize) -> Result<Box<Self>, Errno> {
-        let size = stack_size.max(STACK_MIN).checked_next_multiple_of(PAGE).ok_or(Errno::EINVAL)?;
-        let whole = memory::take_area(size.checked_add(GUARD).ok_or(Errno::EINVAL)?, Protection::READ_WRITE)
-            .map_err(|_| Errno::EAGAIN)?;
-        let stack = Span { start: whole.start + GUARD, end: whole.end };
-        let guard = Span { start: whole.start, end: stack.start };
-        let tls = memory::protect_area(guard, Protection::NONE).ok().and_then(|()| Tls::new());
+        let size = stack_size
+            .max(STACK_MIN)
+            .checked_next_multiple_of(PAGE)
+            .ok_or(Errno::EINVAL)?;
+        let whole = memory::take_area(
+            size.checked_add(GUARD).ok_or(Errno::EINVAL)?,
+            Protection::READ_WRITE,
+        )
+        .map_err(|_| Errno::EAGAIN)?;
+        let stack = Span {
+            start: whole.start + GUARD,
+            end: whole.end,
+        };
+        let guard = Span {
+            start: whole.start,
+            end: stack.start,
+        };
+        let tls = memory::protect_area(guard, Protection::NONE)
+            .ok()
+            .and_then(|()| Tls::new());
         let Some(tls) = tls else {
             memory::release_area(whole);
             return Err(Errno::EAGAIN);
@@ -142,7 +156,10 @@ impl Thread {
     }
 
     fn release_stack(&mut self) {
-        memory::release_area(Span { start: self.stack.start - GUARD, end: self.stack.end });
+        memory::release_area(Span {
+            start: self.stack.start - GUARD,
+            end: self.stack.end,
+        });
         self.tls = None;
     }
 }
@@ -182,7 +199,9 @@ unsafe extern "C" fn switch(save: *mut usize, load: usize) {
 extern "C" fn thread_entry() -> ! {
     bury();
     let start = with_current(|thread| thread.start.take());
-    let Some((start, argument)) = start else { panic!("a thread without a beginning") };
+    let Some((start, argument)) = start else {
+        panic!("a thread without a beginning")
+    };
     exit(start(argument))
 }
 
@@ -204,7 +223,12 @@ pub fn enter_main(start: Start) -> ! {
 }
 
 /// Starts a thread (pthread_create).
-pub fn spawn(start: Start, argument: *mut c_void, stack_size: usize, detached: bool) -> Result<ThreadId, Errno> {
+pub fn spawn(
+    start: Start,
+    argument: *mut c_void,
+    stack_size: usize,
+    detached: bool,
+) -> Result<ThreadId, Errno> {
     let mut thread = Thread::new(stack_size)?;
     thread.start = Some((start, argument));
     thread.detached = detached;
@@ -246,7 +270,11 @@ pub fn join(id: ThreadId) -> Result<*mut c_void, Errno> {
     }
     loop {
         let ended = with_thread(id, |thread| {
-            if thread.detached { Err(Errno::EINVAL) } else { Ok(thread.ended) }
+            if thread.detached {
+                Err(Errno::EINVAL)
+            } else {
+                Ok(thread.ended)
+            }
         });
         if ended.ok_or(Errno::ESRCH)?? {
             let thread = ALL.borrow().remove(&id);
@@ -278,9 +306,13 @@ fn join_key(id: ThreadId) -> usize {
 
 /// Frees what a thread that has ended no longer needs. Called on another stack.
 fn bury() {
-    let Some(id) = ENDED.borrow().take() else { return };
+    let Some(id) = ENDED.borrow().take() else {
+        return;
+    };
     let mut all = ALL.borrow();
-    let Some(thread) = all.get_mut(&id) else { return };
+    let Some(thread) = all.get_mut(&id) else {
+        return;
+    };
     thread.release_stack();
     // Somebody may still want the result of a thread that is not detached.
     if thread.detached {
@@ -390,10 +422,18 @@ pub fn deliver_signals() {
         match delivery {
             None => return,
             Some(Delivery::Terminate(signal)) => lifecycle::terminate(signal),
-            Some(Delivery::Handle { signal, action, block }) => {
+            Some(Delivery::Handle {
+                signal,
+                action,
+                block,
+            }) => {
                 RESTARTS.store(action.flags & SA_RESTART != 0, Ordering::Relaxed);
                 set_blocked_signals(blocked | block);
-                call_handler(action.handler, signal.number(), action.flags & SA_SIGINFO != 0);
+                call_handler(
+                    action.handler,
+                    signal.number(),
+                    action.flags & SA_SIGINFO != 0,
+                );
                 set_blocked_signals(blocked);
             }
         }
@@ -415,7 +455,11 @@ fn call_handler(handler: usize, signal: i32, with_information: bool) {
     unsafe {
         let saved = errno.read();
         let function: extern "C" fn(i32, *mut c_void, *mut c_void) = core::mem::transmute(handler);
-        let second = if with_information { information.as_mut_ptr().cast() } else { ptr::null_mut() };
+        let second = if with_information {
+            information.as_mut_ptr().cast()
+        } else {
+            ptr::null_mut()
+        };
         function(signal, second, ptr::null_mut());
         errno.write(saved);
     }
@@ -444,7 +488,11 @@ pub fn key_value(key: u32) -> *mut c_void {
 /// Sets the running thread's value of a pthread key, and gives the one before.
 pub fn set_key_value(key: u32, value: *mut c_void) -> *mut c_void {
     let before = with_current(|thread| {
-        if value.is_null() { thread.values.remove(&key) } else { thread.values.insert(key, value) }
+        if value.is_null() {
+            thread.values.remove(&key)
+        } else {
+            thread.values.insert(key, value)
+        }
     });
     before.unwrap_or(ptr::null_mut())
 }
@@ -469,14 +517,18 @@ pub fn name(id: ThreadId) -> Option<[u8; NAME_MAX + 1]> {
 /// The running thread and its name, for reports: works in any state of the program.
 pub fn current_for_report() -> (ThreadId, ThreadName) {
     let current = current_if_known().unwrap_or(ThreadId(0));
-    let name = ALL.try_borrow().and_then(|all| all.get(&current).map(|thread| thread.name));
+    let name = ALL
+        .try_borrow()
+        .and_then(|all| all.get(&current).map(|thread| thread.name));
     (current, ThreadName(name.unwrap_or_default()))
 }
 
 fn current_if_known() -> Option<ThreadId> {
     let all = ALL.try_borrow()?;
     let here = current_stack();
-    all.iter().find(|(_, thread)| thread.stack.start == here.start).map(|(&id, _)| id)
+    all.iter()
+        .find(|(_, thread)| thread.stack.start == here.start)
+        .map(|(&id, _)| id)
 }
 
 /// A thread's name as text.

@@ -40,7 +40,9 @@ pub fn unix_now() -> u128 {
 }
 
 fn wall_clock() -> WallClock {
-    let Some(page) = shared_page() else { return WallClock::default() };
+    let Some(page) = shared_page() else {
+        return WallClock::default();
+    };
     // SAFETY: wc_version, wc_sec, wc_nsec and wc_sec_hi are four aligned words in the page.
     let words = unsafe { &*page.add(WALL_VERSION).cast::<[AtomicU32; 4]>() };
     loop {
@@ -50,7 +52,10 @@ fn wall_clock() -> WallClock {
         let high = words[3].load(Ordering::Relaxed);
         fence(Ordering::Acquire);
         if version & 1 == 0 && words[0].load(Ordering::Relaxed) == version {
-            return WallClock { seconds: u64::from(high) << 32 | u64::from(low), nanoseconds };
+            return WallClock {
+                seconds: u64::from(high) << 32 | u64::from(low),
+                nanoseconds,
+            };
         }
         core::hint::spin_loop();
     }

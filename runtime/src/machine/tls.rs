@@ -45,8 +45,7 @@ impl Tls {
         // The control block is aligned, and the variables end where it begins; the linker computed their
         // offsets from a block whose size is rounded up to its alignment.
         let before = size.next_multiple_of(alignment);
-        let layout =
-            Layout::from_size_align(before + size_of::<ControlBlock>(), alignment).ok()?;
+        let layout = Layout::from_size_align(before + size_of::<ControlBlock>(), alignment).ok()?;
         // SAFETY: the size is not zero.
         let block = unsafe { alloc_zeroed(layout) };
         if block.is_null() {
@@ -55,12 +54,17 @@ impl Tls {
         // SAFETY: the block has room for the template, aligned as the linker laid it out, and for the
         // control block behind it.
         unsafe {
-            let rounded_start = block.add(before - size.next_multiple_of(&raw const __tls_align as usize));
+            let rounded_start =
+                block.add(before - size.next_multiple_of(&raw const __tls_align as usize));
             ptr::copy_nonoverlapping(&raw const __tls_start, rounded_start, initialised);
             let control = block.add(before).cast::<ControlBlock>();
             (*control).this = control;
             (*control).canary = cpu::time_stamp() as usize & !0xff;
-            Some(Self { block, layout, control })
+            Some(Self {
+                block,
+                layout,
+                control,
+            })
         }
     }
 

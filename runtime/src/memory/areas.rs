@@ -74,7 +74,9 @@ impl AreaMap {
             gap = area.end;
         }
         let start = gap + PAGE;
-        let end = start.checked_add(size).filter(|end| end + PAGE <= AREAS_END)?;
+        let end = start
+            .checked_add(size)
+            .filter(|end| end + PAGE <= AREAS_END)?;
         self.0.insert(start, Area { end, protection });
         Some(Span { start, end })
     }
@@ -88,7 +90,13 @@ impl AreaMap {
     /// Gives up what is used of `span`, and says what that was.
     pub fn release(&mut self, span: Span) -> Vec<Span> {
         let within = self.cut_out(span);
-        within.into_iter().map(|(start, area)| Span { start, end: area.end }).collect()
+        within
+            .into_iter()
+            .map(|(start, area)| Span {
+                start,
+                end: area.end,
+            })
+            .collect()
     }
 
     /// Changes the protection of `span`, all of which must be in use; whether it was.
@@ -123,8 +131,15 @@ impl AreaMap {
                 self.0.insert(edge, area);
             }
         }
-        let starts: Vec<usize> = self.0.range(span.start..span.end).map(|(&start, _)| start).collect();
-        starts.into_iter().filter_map(|start| Some((start, self.0.remove(&start)?))).collect()
+        let starts: Vec<usize> = self
+            .0
+            .range(span.start..span.end)
+            .map(|(&start, _)| start)
+            .collect();
+        starts
+            .into_iter()
+            .filter_map(|start| Some((start, self.0.remove(&start)?)))
+            .collect()
     }
 }
 
@@ -135,7 +150,10 @@ mod tests {
     const RW: Protection = Protection::READ_WRITE;
 
     fn span(start: usize, pages: usize) -> Span {
-        Span { start, end: start + pages * PAGE }
+        Span {
+            start,
+            end: start + pages * PAGE,
+        }
     }
 
     #[test]
@@ -146,7 +164,10 @@ mod tests {
         assert_eq!(a.start, AREAS_START + PAGE);
         assert!(b.start >= a.end + PAGE);
         map.release(a);
-        assert_eq!(map.take(8 * PAGE, RW).map(|area| area.start > b.end), Some(true));
+        assert_eq!(
+            map.take(8 * PAGE, RW).map(|area| area.start > b.end),
+            Some(true)
+        );
         assert_eq!(map.take(4 * PAGE, RW), Some(a));
     }
 
@@ -170,8 +191,9 @@ mod tests {
         let all = map.take(4 * PAGE, RW).unwrap();
         assert!(!map.protect(span(all.start, 5), Protection::NONE));
         assert!(map.protect(span(all.start + PAGE, 2), Protection::NONE));
-        let found: Vec<_> =
-            (0..5).map(|page| map.find(all.start + page * PAGE)).collect();
+        let found: Vec<_> = (0..5)
+            .map(|page| map.find(all.start + page * PAGE))
+            .collect();
         let none = Some(Protection::NONE);
         assert_eq!(found, [Some(RW), none, none, Some(RW), None]);
         assert!(map.protect(all, RW));

@@ -81,7 +81,9 @@ impl Heap {
 
     /// A block of `size` bytes aligned to `alignment` (a power of two), for C; or null.
     pub fn c_allocate(&mut self, size: usize, alignment: usize) -> *mut u8 {
-        let Some(layout) = c_layout(size, alignment) else { return ptr::null_mut() };
+        let Some(layout) = c_layout(size, alignment) else {
+            return ptr::null_mut();
+        };
         let start = self.allocate(layout);
         if start.is_null() {
             return start;
@@ -130,8 +132,12 @@ impl Heap {
             let header = block.cast::<usize>();
             let (old, alignment) = (header.sub(2).read(), header.sub(1).read());
             let layout = Layout::from_size_align_unchecked(old + alignment, alignment);
-            let Some(new) = c_layout(size, alignment) else { return false };
-            let done = self.0.try_realloc_in_place(block.sub(alignment), layout, new.size());
+            let Some(new) = c_layout(size, alignment) else {
+                return false;
+            };
+            let done = self
+                .0
+                .try_realloc_in_place(block.sub(alignment), layout, new.size());
             if done {
                 header.sub(2).write(size);
             }
@@ -165,7 +171,9 @@ mod tests {
         let mut blocks: Vec<(*mut u8, usize, u8)> = Vec::new();
         let mut state = 1u64;
         let mut random = |below: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 33) % below
         };
         for round in 0..20_000u32 {
@@ -175,7 +183,11 @@ mod tests {
                 // SAFETY: the block is ours and `size` long.
                 unsafe {
                     assert_eq!(Heap::c_size(block), size);
-                    assert!(core::slice::from_raw_parts(block, size).iter().all(|&b| b == fill));
+                    assert!(
+                        core::slice::from_raw_parts(block, size)
+                            .iter()
+                            .all(|&b| b == fill)
+                    );
                     heap.c_free(block);
                 }
                 continue;
@@ -221,6 +233,9 @@ mod tests {
         assert!(heap.c_allocate(isize::MAX as usize, 4096).is_null());
         assert!(heap.c_allocate(64 * 1024, 16).is_null());
         assert!(!heap.c_allocate(0, 16).is_null());
-        assert!(Heap::new().c_allocate(1, 16).is_null(), "a heap without memory");
+        assert!(
+            Heap::new().c_allocate(1, 16).is_null(),
+            "a heap without memory"
+        );
     }
 }

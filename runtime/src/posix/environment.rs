@@ -31,7 +31,10 @@ pub fn environment_pointer() -> *const *const c_char {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn getenv(name: *const c_char) -> *const c_char {
     // SAFETY: the caller gives a string.
-    VARIABLES.borrow().get(unsafe { bytes(name) }).unwrap_or(ptr::null())
+    VARIABLES
+        .borrow()
+        .get(unsafe { bytes(name) })
+        .unwrap_or(ptr::null())
 }
 
 /// Sets a variable.

@@ -23,7 +23,11 @@ fn with_epoll<R>(
     f: impl FnOnce(&Epoll) -> Result<R, Errno>,
 ) -> Result<R, Errno> {
     let open = description(descriptor)?;
-    f(open.object.as_any().downcast_ref::<Epoll>().ok_or(Errno::EINVAL)?)
+    f(open
+        .object
+        .as_any()
+        .downcast_ref::<Epoll>()
+        .ok_or(Errno::EINVAL)?)
 }
 
 #[unsafe(no_mangle)]
@@ -42,7 +46,10 @@ unsafe extern "C" fn epoll_ctl(
                 return Err(Errno::EFAULT);
             }
             let event = event.read_unaligned();
-            Ok(Interest { events: event.events, data: event.u64 })
+            Ok(Interest {
+                events: event.events,
+                data: event.u64,
+            })
         };
         match operation {
             libc::EPOLL_CTL_ADD => epoll.add(key, &open, interest()?),
@@ -77,10 +84,17 @@ unsafe extern "C" fn epoll_wait(
     let Some(epoll) = open.object.as_any().downcast_ref::<Epoll>() else {
         return fail(Errno::EINVAL);
     };
-    number_of(wait(&open, epoll, deadline, timeout_ms == 0, |index, event| {
-        // SAFETY: promised by the caller; `index` is below `most`.
-        unsafe { events.add(index).write_unaligned(event) };
-    }, most))
+    number_of(wait(
+        &open,
+        epoll,
+        deadline,
+        timeout_ms == 0,
+        |index, event| {
+            // SAFETY: promised by the caller; `index` is below `most`.
+            unsafe { events.add(index).write_unaligned(event) };
+        },
+        most,
+    ))
 }
 
 fn wait(
@@ -94,13 +108,21 @@ fn wait(
     loop {
         let mut index = 0;
         let found = epoll.collect(most, |events, data| {
-            put(index, epoll_event { events: events.0, u64: data });
+            put(
+                index,
+                epoll_event {
+                    events: events.0,
+                    u64: data,
+                },
+            );
             index += 1;
         });
         if found > 0 || at_once || deadline.is_some_and(|deadline| time::now() >= deadline) {
             return Ok(found as c_int);
         }
-        let Some(watchers) = open.object.watchers() else { return Err(Errno::EINVAL) };
+        let Some(watchers) = open.object.watchers() else {
+            return Err(Errno::EINVAL);
+        };
         let current = all_threads::current();
         watchers.add_thread(current);
         let wake = threads::wait(deadline);
@@ -114,6 +136,10 @@ fn wait(
 #[unsafe(no_mangle)]
 extern "C" fn eventfd(count: c_uint, flags: c_int) -> c_int {
     let counter = EventCounter::new(u64::from(count), flags & libc::EFD_SEMAPHORE != 0);
-    let nonblocking = if flags & libc::EFD_NONBLOCK != 0 { O_NONBLOCK } else { 0 };
+    let nonblocking = if flags & libc::EFD_NONBLOCK != 0 {
+        O_NONBLOCK
+    } else {
+        0
+    };
     number_of(table().insert(Description::new(Rc::new(counter), O_RDWR | nonblocking), 0))
 }

@@ -166,7 +166,9 @@ unsafe extern "C" fn read(descriptor: c_int, place: *mut c_void, count: usize) -
 #[unsafe(no_mangle)]
 unsafe extern "C" fn write(descriptor: c_int, place: *const c_void, count: usize) -> isize {
     // SAFETY: the caller gives a buffer.
-    count_of(description(descriptor).and_then(|open| write_to(&open, unsafe { data(place, count) })))
+    count_of(
+        description(descriptor).and_then(|open| write_to(&open, unsafe { data(place, count) })),
+    )
 }
 
 /// # Safety
@@ -235,11 +237,15 @@ extern "C" fn fcntl(descriptor: c_int, command: c_int, argument: c_long) -> c_in
             // There is no exec that could close anything.
             libc::F_GETFD => Ok(libc::FD_CLOEXEC),
             libc::F_SETFD => Ok(0),
-            libc::F_GETFL => {
-                Ok(open.flags | if open.nonblocking.get() { libc::O_NONBLOCK } else { 0 })
-            }
+            libc::F_GETFL => Ok(open.flags
+                | if open.nonblocking.get() {
+                    libc::O_NONBLOCK
+                } else {
+                    0
+                }),
             libc::F_SETFL => {
-                open.nonblocking.set(argument as c_int & libc::O_NONBLOCK != 0);
+                open.nonblocking
+                    .set(argument as c_int & libc::O_NONBLOCK != 0);
                 Ok(0)
             }
             _ => Err(Errno::EINVAL),
@@ -379,7 +385,8 @@ unsafe extern "C" fn poll(entries: *mut pollfd, count: nfds_t, timeout_ms: c_int
             entry.revents = poll_one(entry);
             found += c_int::from(entry.revents != 0);
         }
-        if found > 0 || timeout_ms == 0 || deadline.is_some_and(|deadline| time::now() >= deadline) {
+        if found > 0 || timeout_ms == 0 || deadline.is_some_and(|deadline| time::now() >= deadline)
+        {
             return found;
         }
         if wait_for_any(entries, deadline) == Wake::Interrupted {
@@ -390,7 +397,10 @@ unsafe extern "C" fn poll(entries: *mut pollfd, count: nfds_t, timeout_ms: c_int
 
 fn wait_for_any(entries: &[pollfd], deadline: Option<u64>) -> Wake {
     let current = all_threads::current();
-    let open: Vec<_> = entries.iter().filter_map(|entry| description(entry.fd).ok()).collect();
+    let open: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| description(entry.fd).ok())
+        .collect();
     let watchers = || open.iter().filter_map(|open| open.object.watchers());
     watchers().for_each(|watchers| watchers.add_thread(current));
     let wake = threads::wait(deadline);
@@ -468,5 +478,9 @@ unsafe extern "C" fn rename(path: *const c_char, _to: *const c_char) -> c_int {
 unsafe extern "C" fn mkdir(path: *const c_char, _mode: u32) -> c_int {
     // SAFETY: the caller gives a string.
     let found = look_up(unsafe { bytes(path) });
-    fail(if found.is_ok() { Errno::EEXIST } else { Errno::EROFS })
+    fail(if found.is_ok() {
+        Errno::EEXIST
+    } else {
+        Errno::EROFS
+    })
 }

@@ -27,8 +27,14 @@ pub(super) unsafe fn futex(
         libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET => {
             // SAFETY: the caller gives a time or null.
             let time = unsafe { (timeout as *const timespec).as_ref() };
-            let deadline = time.map(|time| until(command, by_realtime, time)).transpose()?;
-            let bits = if command == libc::FUTEX_WAIT { ANY } else { third_value };
+            let deadline = time
+                .map(|time| until(command, by_realtime, time))
+                .transpose()?;
+            let bits = if command == libc::FUTEX_WAIT {
+                ANY
+            } else {
+                third_value
+            };
             // SAFETY: the caller gives the word's address.
             unsafe { wait(word, value, bits, deadline) }
         }
@@ -36,12 +42,15 @@ pub(super) unsafe fn futex(
         libc::FUTEX_WAKE_BITSET => Ok(wake(word, value, third_value)),
         libc::FUTEX_REQUEUE | libc::FUTEX_CMP_REQUEUE => {
             // SAFETY: the caller gives the word's address.
-            if command == libc::FUTEX_CMP_REQUEUE && unsafe { word.read_volatile() } != third_value {
+            if command == libc::FUTEX_CMP_REQUEUE && unsafe { word.read_volatile() } != third_value
+            {
                 return Err(Errno::EAGAIN);
             }
             let woken = wake(word, value, ANY);
             let moved = threads::with(|threads| {
-                threads.waits.requeue(word as usize, second_word as usize, timeout)
+                threads
+                    .waits
+                    .requeue(word as usize, second_word as usize, timeout)
             });
             Ok(woken + moved)
         }
@@ -54,13 +63,22 @@ fn until(command: i32, by_realtime: bool, timeout: &timespec) -> Result<u64, Err
     if command == libc::FUTEX_WAIT {
         return Ok(time::now().saturating_add(clock::nanoseconds(timeout)?));
     }
-    let id = if by_realtime { libc::CLOCK_REALTIME } else { libc::CLOCK_MONOTONIC };
+    let id = if by_realtime {
+        libc::CLOCK_REALTIME
+    } else {
+        libc::CLOCK_MONOTONIC
+    };
     clock::deadline(id, timeout)
 }
 
 /// # Safety
 /// `word` is the address of an aligned word.
-unsafe fn wait(word: *const u32, value: u32, bits: u32, deadline: Option<u64>) -> Result<usize, Errno> {
+unsafe fn wait(
+    word: *const u32,
+    value: u32,
+    bits: u32,
+    deadline: Option<u64>,
+) -> Result<usize, Errno> {
     if bits == 0 {
         return Err(Errno::EINVAL);
     }
@@ -78,5 +96,7 @@ unsafe fn wait(word: *const u32, value: u32, bits: u32, deadline: Option<u64>) -
 
 /// Wakes at most `most` threads; how many.
 pub(super) fn wake(word: *const u32, most: u32, bits: u32) -> usize {
-    (0..most).take_while(|_| wake_one(word as usize, bits)).count()
+    (0..most)
+        .take_while(|_| wake_one(word as usize, bits))
+        .count()
 }

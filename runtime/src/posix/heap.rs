@@ -1,11 +1,11 @@
 //! Allocation (`stdlib.h`) and memory mapping (`sys/mman.h`).
 
 use super::{fail, status_of};
+use crate::Errno;
 use crate::machine::memory;
 use crate::memory::areas::{Protection, Span};
 use crate::memory::heap::{ALIGNMENT, Heap};
 use crate::memory::{AREAS_START, PAGE, pages_of};
-use crate::Errno;
 use core::ffi::{c_int, c_void};
 use core::ptr;
 
@@ -40,7 +40,11 @@ extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
 
 /// Aligned memory.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn posix_memalign(place: *mut *mut c_void, alignment: usize, size: usize) -> c_int {
+unsafe extern "C" fn posix_memalign(
+    place: *mut *mut c_void,
+    alignment: usize,
+    size: usize,
+) -> c_int {
     if !alignment.is_power_of_two() || !alignment.is_multiple_of(size_of::<*mut c_void>()) {
         return libc::EINVAL;
     }
@@ -108,7 +112,11 @@ fn span(start: *mut c_void, size: usize) -> Result<Span, Errno> {
     let size = pages_of(size).ok_or(Errno::EINVAL)?;
     let end = start.checked_add(size).ok_or(Errno::EINVAL)?;
     let is_area = start.is_multiple_of(PAGE) && start >= AREAS_START && size > 0;
-    if is_area { Ok(Span { start, end }) } else { Err(Errno::EINVAL) }
+    if is_area {
+        Ok(Span { start, end })
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// Anonymous memory: there are no files to map, and no other place than the runtime chooses.

@@ -99,8 +99,12 @@ fn blocking<R>(
 ) -> Result<R, Errno> {
     loop {
         let result = attempt();
-        let Err(Errno::EAGAIN) = result else { return result };
-        let Some(watchers) = description.object.watchers() else { return result };
+        let Err(Errno::EAGAIN) = result else {
+            return result;
+        };
+        let Some(watchers) = description.object.watchers() else {
+            return result;
+        };
         if description.nonblocking.get() {
             return result;
         }

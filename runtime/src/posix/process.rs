@@ -16,7 +16,9 @@ pub extern "C" fn exit(code: c_int) -> ! {
     threads::run_destructors();
     loop {
         let last = AT_EXIT.borrow().pop();
-        let Some((function, argument)) = last else { lifecycle::exit(code & 0xff) };
+        let Some((function, argument)) = last else {
+            lifecycle::exit(code & 0xff)
+        };
         function(argument as *mut c_void);
     }
 }
@@ -131,7 +133,12 @@ unsafe extern "C" fn getrlimit(resource: c_int, limit: *mut libc::rlimit) -> c_i
         _ => libc::RLIM_INFINITY,
     };
     // SAFETY: promised by the caller.
-    unsafe { limit.write(libc::rlimit { rlim_cur: most, rlim_max: most }) };
+    unsafe {
+        limit.write(libc::rlimit {
+            rlim_cur: most,
+            rlim_max: most,
+        })
+    };
     0
 }
 

@@ -47,7 +47,12 @@ impl Object for RandomDevice {
     }
 
     fn status(&self) -> Status {
-        Status { file_type: FileType::Character, permissions: 0o666, size: 0, inode: 9 }
+        Status {
+            file_type: FileType::Character,
+            permissions: 0o666,
+            size: 0,
+            inode: 9,
+        }
     }
 
     fn as_any(&self) -> &dyn Any {

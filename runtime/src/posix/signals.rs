@@ -53,8 +53,11 @@ unsafe extern "C" fn sigaction(number: c_int, new: *const SigAction, old: *mut S
                 if signal.is_final() {
                     return Err(Errno::EINVAL);
                 }
-                let action =
-                    Action { handler: new.handler, mask: word(&new.mask), flags: new.flags };
+                let action = Action {
+                    handler: new.handler,
+                    mask: word(&new.mask),
+                    flags: new.flags,
+                };
                 signals.set_action(signal, action);
             }
             if let Some(old) = old.as_mut() {
@@ -76,7 +79,14 @@ extern "C" fn signal(number: c_int, handler: usize) -> usize {
         }
         let mut signals = SIGNALS.borrow();
         let before = signals.action(signal).handler;
-        signals.set_action(signal, Action { handler, mask: 0, flags: libc::SA_RESTART });
+        signals.set_action(
+            signal,
+            Action {
+                handler,
+                mask: 0,
+                flags: libc::SA_RESTART,
+            },
+        );
         Ok(before)
     });
     result.unwrap_or_else(|error| {
@@ -90,13 +100,21 @@ extern "C" fn signal(number: c_int, handler: usize) -> usize {
 unsafe extern "C" fn sigaltstack(_new: *const stack_t, old: *mut stack_t) -> c_int {
     // SAFETY: the caller gives null or a place.
     if let Some(old) = unsafe { old.as_mut() } {
-        *old = stack_t { ss_sp: core::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+        *old = stack_t {
+            ss_sp: core::ptr::null_mut(),
+            ss_flags: libc::SS_DISABLE,
+            ss_size: 0,
+        };
     }
     0
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_sigmask(how: c_int, new: *const sigset_t, old: *mut sigset_t) -> c_int {
+unsafe extern "C" fn pthread_sigmask(
+    how: c_int,
+    new: *const sigset_t,
+    old: *mut sigset_t,
+) -> c_int {
     let before = threads::blocked_signals();
     // SAFETY: the caller gives null or sets.
     unsafe {
@@ -166,8 +184,8 @@ extern "C" fn raise(number: c_int) -> c_int {
 #[unsafe(no_mangle)]
 extern "C" fn kill(process: c_int, number: c_int) -> c_int {
     match (process, number) {
-        (1 | 0 | -1, 0) => 0,
-        (1 | 0 | -1, _) => raise(number),
+        (-1..=1, 0) => 0,
+        (-1..=1, _) => raise(number),
         _ => fail(Errno::ESRCH),
     }
 }

@@ -24,7 +24,13 @@ unsafe extern "C" fn socketpair(
     let flags = O_RDWR | kind & libc::SOCK_NONBLOCK;
     let (one, other) = socket_pair();
     // SAFETY: the caller gives two places.
-    unsafe { files::put_pair(place, Description::new(one, flags), Description::new(other, flags)) }
+    unsafe {
+        files::put_pair(
+            place,
+            Description::new(one, flags),
+            Description::new(other, flags),
+        )
+    }
 }
 
 fn socket(descriptor: c_int) -> Result<Rc<Description>, Errno> {
@@ -44,10 +50,10 @@ unsafe extern "C" fn recv(
 ) -> isize {
     let received = || {
         let open = socket(descriptor)?;
-        // SAFETY: the caller gives a buffer, which is only written.
         let buffer = if count == 0 {
             &mut [][..]
         } else {
+            // SAFETY: the caller gives a buffer, which is only written.
             unsafe { core::slice::from_raw_parts_mut(place.cast::<u8>(), count) }
         };
         let attempt = || match open.object.as_any().downcast_ref::<End>() {

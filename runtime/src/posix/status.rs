@@ -75,7 +75,8 @@ unsafe extern "C" fn statx(
         unsafe {
             place.write_bytes(0, 1);
             let answer = &mut *place;
-            answer.stx_mask = libc::STATX_TYPE | libc::STATX_MODE | libc::STATX_INO | libc::STATX_SIZE;
+            answer.stx_mask =
+                libc::STATX_TYPE | libc::STATX_MODE | libc::STATX_INO | libc::STATX_SIZE;
             answer.stx_mode = (status.file_type as u32 | status.permissions) as u16;
             answer.stx_nlink = 1;
             answer.stx_ino = status.inode;
@@ -89,5 +90,10 @@ unsafe extern "C" fn statx(
 
 /// A directory's status.
 pub(super) const fn directory(inode: u64) -> Status {
-    Status { file_type: FileType::Directory, permissions: 0o555, size: 0, inode }
+    Status {
+        file_type: FileType::Directory,
+        permissions: 0o555,
+        size: 0,
+        inode,
+    }
 }

@@ -8,7 +8,6 @@ use core::arch::naked_asm;
 use core::arch::x86_64::{__m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8};
 use core::ffi::{c_char, c_int, c_void};
 
-
 /// Copies; the ranges may overlap.
 ///
 /// Up to 64 bytes everything is loaded before anything is stored. Beyond, the last (or first) 64 bytes are
@@ -16,7 +15,11 @@ use core::ffi::{c_char, c_int, c_void};
 /// target overlaps the source from above, downwards.
 #[unsafe(no_mangle)]
 #[unsafe(naked)]
-unsafe extern "C" fn memmove(target: *mut c_void, source: *const c_void, count: usize) -> *mut c_void {
+unsafe extern "C" fn memmove(
+    target: *mut c_void,
+    source: *const c_void,
+    count: usize,
+) -> *mut c_void {
     naked_asm!(
         "mov rax, rdi",
         "cmp rdx, 16",
@@ -132,7 +135,11 @@ unsafe extern "C" fn memmove(target: *mut c_void, source: *const c_void, count: 
 /// Copies.
 #[unsafe(no_mangle)]
 #[unsafe(naked)]
-unsafe extern "C" fn memcpy(target: *mut c_void, source: *const c_void, count: usize) -> *mut c_void {
+unsafe extern "C" fn memcpy(
+    target: *mut c_void,
+    source: *const c_void,
+    count: usize,
+) -> *mut c_void {
     naked_asm!("jmp {}", sym memmove)
 }
 
@@ -258,27 +265,25 @@ unsafe extern "C" fn strlen(text: *const c_char) -> usize {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strnlen(text: *const c_char, most: usize) -> usize {
     // SAFETY: `most` bytes can be read, or there is a NUL before.
-    unsafe { memchr(text.cast(), 0, most) }.map_or(most, |at| at as *const u8 as usize - text as usize)
+    unsafe { memchr(text.cast(), 0, most) }
+        .map_or(most, |at| at as *const u8 as usize - text as usize)
 }
 
 /// The first byte of this value.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn memchr(
-    place: *const u8,
-    value: c_int,
-    count: usize,
-) -> Option<&'static u8> {
+unsafe extern "C" fn memchr(place: *const u8, value: c_int, count: usize) -> Option<&'static u8> {
     // SAFETY: the range has `count` bytes.
-    (0..count).map(|at| unsafe { &*place.add(at) }).find(|&&byte| byte == value as u8)
+    (0..count)
+        .map(|at| unsafe { &*place.add(at) })
+        .find(|&&byte| byte == value as u8)
 }
 
 /// The last byte of this value.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn memrchr(
-    place: *const u8,
-    value: c_int,
-    count: usize,
-) -> Option<&'static u8> {
+unsafe extern "C" fn memrchr(place: *const u8, value: c_int, count: usize) -> Option<&'static u8> {
     // SAFETY: the range has `count` bytes.
-    (0..count).rev().map(|at| unsafe { &*place.add(at) }).find(|&&byte| byte == value as u8)
+    (0..count)
+        .rev()
+        .map(|at| unsafe { &*place.add(at) })
+        .find(|&&byte| byte == value as u8)
 }

@@ -22,7 +22,14 @@ unsafe extern "C" fn syscall(
     match number {
         // SAFETY: promised by the caller.
         libc::SYS_futex => count_of(unsafe {
-            futex::futex(a as *const u32, b as i32, c as u32, d, e as *const u32, f as u32)
+            futex::futex(
+                a as *const u32,
+                b as i32,
+                c as u32,
+                d,
+                e as *const u32,
+                f as u32,
+            )
         }) as c_long,
         // SAFETY: promised by the caller.
         libc::SYS_getrandom => unsafe { random::getrandom(a as *mut u8, b, c as u32) as c_long },

@@ -44,7 +44,11 @@ unsafe fn attributes<'a>(attributes: *const pthread_attr_t) -> Option<&'a mut At
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_attr_init(place: *mut pthread_attr_t) -> c_int {
-    let initial = Attributes { stack_start: 0, stack_size: DEFAULT_STACK, detached: 0 };
+    let initial = Attributes {
+        stack_start: 0,
+        stack_size: DEFAULT_STACK,
+        detached: 0,
+    };
     // SAFETY: the caller gives a place, which is large and aligned enough.
     unsafe { place.cast::<Attributes>().write(initial) };
     0
@@ -75,7 +79,9 @@ unsafe extern "C" fn pthread_attr_getstack(
 ) -> c_int {
     // SAFETY: the caller gives initialised attributes and two places.
     unsafe {
-        let Some(attributes) = attributes(place) else { return libc::EINVAL };
+        let Some(attributes) = attributes(place) else {
+            return libc::EINVAL;
+        };
         start.write(attributes.stack_start as *mut c_void);
         size.write(attributes.stack_size);
     }
@@ -94,7 +100,10 @@ unsafe extern "C" fn pthread_attr_getguardsize(
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_attr_setdetachstate(place: *mut pthread_attr_t, state: c_int) -> c_int {
+unsafe extern "C" fn pthread_attr_setdetachstate(
+    place: *mut pthread_attr_t,
+    state: c_int,
+) -> c_int {
     // SAFETY: the caller gives initialised attributes.
     match unsafe { attributes(place) } {
         Some(attributes) => {
@@ -131,8 +140,9 @@ unsafe extern "C" fn pthread_create(
 ) -> c_int {
     // SAFETY: the caller gives null or initialised attributes.
     let wish = unsafe { attributes(wish) };
-    let (size, detached) =
-        wish.map_or((DEFAULT_STACK, false), |wish| (wish.stack_size, wish.detached != 0));
+    let (size, detached) = wish.map_or((DEFAULT_STACK, false), |wish| {
+        (wish.stack_size, wish.detached != 0)
+    });
     match machine::spawn(start, argument, size, detached) {
         Ok(id) => {
             // SAFETY: the caller gives a place.
@@ -170,12 +180,21 @@ extern "C" fn pthread_detach(thread: pthread_t) -> c_int {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_setname_np(thread: pthread_t, name: *const c_char) -> c_int {
     // SAFETY: the caller gives a string.
-    number(machine::set_name(id(thread), unsafe { CStr::from_ptr(name) }.to_bytes()))
+    number(machine::set_name(
+        id(thread),
+        unsafe { CStr::from_ptr(name) }.to_bytes(),
+    ))
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_getname_np(thread: pthread_t, place: *mut c_char, size: usize) -> c_int {
-    let Some(name) = machine::name(id(thread)) else { return libc::ESRCH };
+unsafe extern "C" fn pthread_getname_np(
+    thread: pthread_t,
+    place: *mut c_char,
+    size: usize,
+) -> c_int {
+    let Some(name) = machine::name(id(thread)) else {
+        return libc::ESRCH;
+    };
     if size < name.len() {
         return libc::ERANGE;
     }
@@ -221,7 +240,10 @@ type KeyDestructor = Option<unsafe extern "C" fn(*mut c_void)>;
 static KEYS: Global<Vec<Option<KeyDestructor>>> = Global::new(Vec::new());
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_key_create(place: *mut pthread_key_t, destructor: KeyDestructor) -> c_int {
+unsafe extern "C" fn pthread_key_create(
+    place: *mut pthread_key_t,
+    destructor: KeyDestructor,
+) -> c_int {
     let mut keys = KEYS.borrow();
     let index = keys.iter().position(Option::is_none).unwrap_or(keys.len());
     if index == KEYS_MAX {

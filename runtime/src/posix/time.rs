@@ -12,7 +12,9 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// What a clock shows, in nanoseconds. Processor time is time: there is nobody else.
 fn clock(id: clockid_t) -> Result<u128, Errno> {
     match id {
-        libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_TAI => Ok(clocks::unix_now()),
+        libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_TAI => {
+            Ok(clocks::unix_now())
+        }
         libc::CLOCK_MONOTONIC
         | libc::CLOCK_MONOTONIC_RAW
         | libc::CLOCK_MONOTONIC_COARSE
@@ -51,7 +53,10 @@ unsafe extern "C" fn clock_gettime(id: clockid_t, place: *mut timespec) -> c_int
 
 fn to_timespec(ns: u128) -> timespec {
     let second = u128::from(SECOND_NS);
-    timespec { tv_sec: (ns / second) as i64, tv_nsec: (ns % second) as i64 }
+    timespec {
+        tv_sec: (ns / second) as i64,
+        tv_nsec: (ns % second) as i64,
+    }
 }
 
 /// The clocks' step: the time stamp counter is finer than a nanosecond.
@@ -60,7 +65,12 @@ unsafe extern "C" fn clock_getres(id: clockid_t, place: *mut timespec) -> c_int 
     number_of(clock(id).map(|_| {
         if !place.is_null() {
             // SAFETY: the caller gives a place for a time.
-            unsafe { place.write(timespec { tv_sec: 0, tv_nsec: 1 }) };
+            unsafe {
+                place.write(timespec {
+                    tv_sec: 0,
+                    tv_nsec: 1,
+                })
+            };
         }
         0
     }))
@@ -72,7 +82,12 @@ unsafe extern "C" fn gettimeofday(place: *mut timeval, _zone: *mut libc::c_void)
     let now = to_timespec(clocks::unix_now());
     if !place.is_null() {
         // SAFETY: the caller gives a place for a time.
-        unsafe { place.write(timeval { tv_sec: now.tv_sec, tv_usec: now.tv_nsec / 1000 }) };
+        unsafe {
+            place.write(timeval {
+                tv_sec: now.tv_sec,
+                tv_usec: now.tv_nsec / 1000,
+            })
+        };
     }
     0
 }

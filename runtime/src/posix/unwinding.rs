@@ -36,7 +36,12 @@ unsafe extern "C" fn dl_iterate_phdr(
         p_align: 8,
     };
     let headers = [
-        header(libc::PT_LOAD, image.start, image.end - image.start, libc::PF_R | libc::PF_X),
+        header(
+            libc::PT_LOAD,
+            image.start,
+            image.end - image.start,
+            libc::PF_R | libc::PF_X,
+        ),
         header(EH_FRAME, table, size, libc::PF_R),
     ];
     let mut information = dl_phdr_info {

@@ -46,7 +46,10 @@ pub struct Scheduler {
 impl Default for Scheduler {
     /// One thread, which runs: the main one.
     fn default() -> Self {
-        let main = Entry { state: State::Running, wake: Wake::Woken };
+        let main = Entry {
+            state: State::Running,
+            wake: Wake::Woken,
+        };
         Self {
             entries: BTreeMap::from([(MAIN, main)]),
             ready: VecDeque::new(),
@@ -71,7 +74,13 @@ impl Scheduler {
     /// A new thread, ready to run.
     pub fn spawn(&mut self) -> ThreadId {
         self.last = ThreadId(self.last.0 + 1);
-        self.entries.insert(self.last, Entry { state: State::Ready, wake: Wake::Woken });
+        self.entries.insert(
+            self.last,
+            Entry {
+                state: State::Ready,
+                wake: Wake::Woken,
+            },
+        );
         self.ready.push_back(self.last);
         self.last
     }
@@ -81,7 +90,8 @@ impl Scheduler {
         if let Some(entry) = self.entries.get_mut(&self.current) {
             entry.state = State::Waiting { deadline };
         }
-        self.deadlines.extend(deadline.map(|deadline| (deadline, self.current)));
+        self.deadlines
+            .extend(deadline.map(|deadline| (deadline, self.current)));
     }
 
     /// The running thread goes to the end of the queue.
@@ -96,7 +106,11 @@ impl Scheduler {
 
     /// Makes a waiting thread ready; whether it was waiting.
     pub fn wake(&mut self, thread: ThreadId, wake: Wake) -> bool {
-        let Some(Entry { state: State::Waiting { deadline }, .. }) = self.entries.get(&thread) else {
+        let Some(Entry {
+            state: State::Waiting { deadline },
+            ..
+        }) = self.entries.get(&thread)
+        else {
             return false;
         };
         if let Some(deadline) = *deadline {
@@ -127,7 +141,13 @@ impl Scheduler {
 
     /// Whether a thread waits.
     pub fn is_waiting(&self, thread: ThreadId) -> bool {
-        matches!(self.entries.get(&thread), Some(Entry { state: State::Waiting { .. }, .. }))
+        matches!(
+            self.entries.get(&thread),
+            Some(Entry {
+                state: State::Waiting { .. },
+                ..
+            })
+        )
     }
 
     /// Whether a thread is there at all.
@@ -147,12 +167,17 @@ impl Scheduler {
 
     /// Why the running thread last stopped waiting.
     pub fn wake_reason(&self) -> Wake {
-        self.entries.get(&self.current).map_or(Wake::Woken, |entry| entry.wake)
+        self.entries
+            .get(&self.current)
+            .map_or(Wake::Woken, |entry| entry.wake)
     }
 
     fn make_ready(&mut self, thread: ThreadId, wake: Wake) {
         if let Some(entry) = self.entries.get_mut(&thread) {
-            *entry = Entry { state: State::Ready, wake };
+            *entry = Entry {
+                state: State::Ready,
+                wake,
+            };
             self.ready.push_back(thread);
         }
     }
@@ -185,13 +210,19 @@ mod tests {
         scheduler.expire(99);
         assert_eq!(scheduler.next_deadline(), Some(100));
         scheduler.expire(100);
-        assert_eq!((scheduler.pick(), scheduler.wake_reason()), (Some(MAIN), Wake::TimedOut));
+        assert_eq!(
+            (scheduler.pick(), scheduler.wake_reason()),
+            (Some(MAIN), Wake::TimedOut)
+        );
         assert!(!scheduler.wake(MAIN, Wake::Woken));
 
         scheduler.wait(Some(200));
         assert!(scheduler.wake(MAIN, Wake::Interrupted));
         scheduler.expire(1000);
-        assert_eq!((scheduler.pick(), scheduler.wake_reason()), (Some(MAIN), Wake::Interrupted));
+        assert_eq!(
+            (scheduler.pick(), scheduler.wake_reason()),
+            (Some(MAIN), Wake::Interrupted)
+        );
         assert_eq!((scheduler.pick(), scheduler.next_deadline()), (None, None));
     }
 

@@ -15,7 +15,10 @@ pub struct Waits {
 impl Waits {
     /// `thread` waits for `key`, and is woken by those who share a bit of `bits` with it.
     pub fn add(&mut self, key: usize, thread: ThreadId, bits: u32) {
-        self.queues.entry(key).or_default().push_back((thread, bits));
+        self.queues
+            .entry(key)
+            .or_default()
+            .push_back((thread, bits));
     }
 
     /// `thread` no longer waits for `key`.

@@ -60,9 +60,14 @@ impl TimeBase {
     pub fn system_time(&self, tsc: u64) -> u64 {
         let ticks = u128::from(tsc.saturating_sub(self.tsc));
         let shift = u32::from(self.shift.unsigned_abs()).min(63);
-        let shifted = if self.shift < 0 { ticks >> shift } else { ticks << shift };
+        let shifted = if self.shift < 0 {
+            ticks >> shift
+        } else {
+            ticks << shift
+        };
         let elapsed = shifted.saturating_mul(u128::from(self.multiplier)) >> 32;
-        self.system_ns.saturating_add(u64::try_from(elapsed).unwrap_or(u64::MAX))
+        self.system_ns
+            .saturating_add(u64::try_from(elapsed).unwrap_or(u64::MAX))
     }
 }
 
@@ -88,8 +93,12 @@ impl WallClock {
 mod tests {
     use super::*;
 
-    const BASE: TimeBase =
-        TimeBase { tsc: 1_000, system_ns: 5_000, multiplier: 1 << 31, shift: 0 };
+    const BASE: TimeBase = TimeBase {
+        tsc: 1_000,
+        system_ns: 5_000,
+        multiplier: 1 << 31,
+        shift: 0,
+    };
 
     #[test]
     fn extrapolates_with_multiplier_and_shift() {
@@ -102,15 +111,31 @@ mod tests {
     #[test]
     fn never_goes_before_the_instant_and_never_overflows() {
         assert_eq!(BASE.system_time(0), 5_000);
-        let absurd = TimeBase { multiplier: u32::MAX, shift: 63, ..BASE };
+        let absurd = TimeBase {
+            multiplier: u32::MAX,
+            shift: 63,
+            ..BASE
+        };
         assert_eq!(absurd.system_time(u64::MAX), u64::MAX);
-        assert_eq!(TimeBase { shift: i8::MIN, ..BASE }.system_time(u64::MAX), 5_000);
+        assert_eq!(
+            TimeBase {
+                shift: i8::MIN,
+                ..BASE
+            }
+            .system_time(u64::MAX),
+            5_000
+        );
     }
 
     #[test]
     fn a_day_at_3_ghz_is_exact_to_the_multiplier() {
         // 3 GHz: 1/3 ns a tick.
-        let base = TimeBase { tsc: 0, system_ns: 0, multiplier: 0x5555_5555, shift: 0 };
+        let base = TimeBase {
+            tsc: 0,
+            system_ns: 0,
+            multiplier: 0x5555_5555,
+            shift: 0,
+        };
         let day = 86_400_000_000_000u64;
         assert!(base.system_time(day * 3).abs_diff(day) < 20_200);
     }
@@ -121,12 +146,23 @@ mod tests {
         shared.version.store(2, Ordering::Relaxed);
         shared.tsc_timestamp.store(7, Ordering::Relaxed);
         shared.tsc_shift.store(0x0100_00ff, Ordering::Relaxed); // a flag, and a shift of -1
-        assert_eq!(shared.read(), TimeBase { tsc: 7, system_ns: 0, multiplier: 0, shift: -1 });
+        assert_eq!(
+            shared.read(),
+            TimeBase {
+                tsc: 7,
+                system_ns: 0,
+                multiplier: 0,
+                shift: -1
+            }
+        );
     }
 
     #[test]
     fn wall_time_has_64_bits_of_seconds() {
-        let clock = WallClock { seconds: 1 << 33, nanoseconds: 999_999_999 };
+        let clock = WallClock {
+            seconds: 1 << 33,
+            nanoseconds: 999_999_999,
+        };
         assert_eq!(clock.unix_ns(1), ((1u128 << 33) + 1) * 1_000_000_000);
     }
 }

@@ -38,7 +38,12 @@ pub struct Console<'p> {
 impl<'p> Console<'p> {
     /// The console on a shared page and its event channel.
     pub fn new(page: &'p ConsolePage, port: Port) -> Self {
-        Self { page, port, stalled: false, dropped: 0 }
+        Self {
+            page,
+            port,
+            stalled: false,
+            dropped: 0,
+        }
     }
 
     /// The event channel: pending when there is input, or room for output.
@@ -129,8 +134,14 @@ impl<'p> Console<'p> {
         }
         self.stalled = false;
         let dropped = core::mem::take(&mut self.dropped);
-        let mut note = Note { bytes: [0; 96], length: 0 };
-        let _ = writeln!(note, "\n[edgecloud: {dropped} bytes dropped, nobody read this console]");
+        let mut note = Note {
+            bytes: [0; 96],
+            length: 0,
+        };
+        let _ = writeln!(
+            note,
+            "\n[edgecloud: {dropped} bytes dropped, nobody read this console]"
+        );
         self.write_patiently(hypervisor, &note.bytes[..note.length]);
         !self.stalled
     }
@@ -145,7 +156,10 @@ struct Note {
 impl core::fmt::Write for Note {
     fn write_str(&mut self, text: &str) -> core::fmt::Result {
         let end = self.length + text.len();
-        let place = self.bytes.get_mut(self.length..end).ok_or(core::fmt::Error)?;
+        let place = self
+            .bytes
+            .get_mut(self.length..end)
+            .ok_or(core::fmt::Error)?;
         place.copy_from_slice(text.as_bytes());
         self.length = end;
         Ok(())
@@ -201,7 +215,12 @@ mod tests {
     }
 
     fn fake(page: &ConsolePage) -> Fake<'_> {
-        Fake { page, alive: Cell::new(true), now: Cell::new(1), seen: RefCell::default() }
+        Fake {
+            page,
+            alive: Cell::new(true),
+            now: Cell::new(1),
+            seen: RefCell::default(),
+        }
     }
 
     #[test]
@@ -226,7 +245,11 @@ mod tests {
         assert_eq!(after_first, 1 + PATIENCE_NS);
         console.write(&daemon, &[b'b'; 100]);
         console.drain(&daemon, PATIENCE_NS);
-        assert_eq!(daemon.now.get(), after_first, "a stalled console does not wait");
+        assert_eq!(
+            daemon.now.get(),
+            after_first,
+            "a stalled console does not wait"
+        );
         assert_eq!(console.dropped(), 952 + 100);
 
         daemon.alive.set(true);
@@ -245,7 +268,8 @@ mod tests {
     fn an_impossible_index_stalls_instead_of_hanging() {
         let page = page();
         let daemon = fake(&page);
-        page.out_consumed.store(9, core::sync::atomic::Ordering::Relaxed);
+        page.out_consumed
+            .store(9, core::sync::atomic::Ordering::Relaxed);
         let mut console = Console::new(&page, Port(2));
         console.write(&daemon, b"lost");
         assert_eq!(console.dropped(), 4);
@@ -255,7 +279,9 @@ mod tests {
     fn input_is_read_in_pieces() {
         let page = page();
         let daemon = fake(&page);
-        Writer::new(&page.input, &page.in_consumed, &page.in_produced).write(b"typed").unwrap();
+        Writer::new(&page.input, &page.in_consumed, &page.in_produced)
+            .write(b"typed")
+            .unwrap();
         let mut console = Console::new(&page, Port(2));
         assert!(console.has_input());
         let mut bytes = [0; 3];

@@ -21,7 +21,9 @@ impl<'s> Pending<'s> {
 
     /// Takes a port: whether it was pending, which it is no longer.
     pub fn take(&self, port: Port) -> bool {
-        let Some(word) = self.0.get(port.0 as usize / 64) else { return false };
+        let Some(word) = self.0.get(port.0 as usize / 64) else {
+            return false;
+        };
         let bit = 1 << (port.0 % 64);
         // A plain look first: the locked instruction costs much more, and most looks find nothing.
         word.load(Ordering::Relaxed) & bit != 0 && word.fetch_and(!bit, Ordering::AcqRel) & bit != 0

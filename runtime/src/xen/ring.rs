@@ -21,7 +21,11 @@ impl<'r> Writer<'r> {
     /// The writing end of a ring. `bytes` must be a power of two long.
     pub fn new(bytes: &'r [AtomicU8], consumed: &'r AtomicU32, produced: &'r AtomicU32) -> Self {
         assert!(bytes.len().is_power_of_two());
-        Self { bytes, consumed, produced }
+        Self {
+            bytes,
+            consumed,
+            produced,
+        }
     }
 
     /// How many bytes there is room for.
@@ -47,7 +51,8 @@ impl<'r> Writer<'r> {
             self.bytes[at].store(byte, Ordering::Relaxed);
         }
         // The other end must see the bytes before the index.
-        self.produced.store(start.wrapping_add(count as u32), Ordering::Release);
+        self.produced
+            .store(start.wrapping_add(count as u32), Ordering::Release);
         Ok(count)
     }
 }
@@ -63,7 +68,11 @@ impl<'r> Reader<'r> {
     /// The reading end of a ring. `bytes` must be a power of two long.
     pub fn new(bytes: &'r [AtomicU8], consumed: &'r AtomicU32, produced: &'r AtomicU32) -> Self {
         assert!(bytes.len().is_power_of_two());
-        Self { bytes, consumed, produced }
+        Self {
+            bytes,
+            consumed,
+            produced,
+        }
     }
 
     /// How many bytes wait.
@@ -72,7 +81,11 @@ impl<'r> Reader<'r> {
             .produced
             .load(Ordering::Acquire)
             .wrapping_sub(self.consumed.load(Ordering::Relaxed)) as usize;
-        if available > self.bytes.len() { Err(BrokenRing) } else { Ok(available) }
+        if available > self.bytes.len() {
+            Err(BrokenRing)
+        } else {
+            Ok(available)
+        }
     }
 
     /// Takes as many bytes as wait and fit, and says how many that was.
@@ -84,7 +97,8 @@ impl<'r> Reader<'r> {
             *byte = self.bytes[at].load(Ordering::Relaxed);
         }
         // The bytes must be taken before the other end may overwrite them.
-        self.consumed.store(start.wrapping_add(count as u32), Ordering::Release);
+        self.consumed
+            .store(start.wrapping_add(count as u32), Ordering::Release);
         Ok(count)
     }
 }
@@ -95,7 +109,11 @@ mod tests {
 
     /// A ring of 8 bytes with both indices at `start`.
     fn ring(start: u32) -> ([AtomicU8; 8], AtomicU32, AtomicU32) {
-        (Default::default(), AtomicU32::new(start), AtomicU32::new(start))
+        (
+            Default::default(),
+            AtomicU32::new(start),
+            AtomicU32::new(start),
+        )
     }
 
     #[test]
@@ -132,8 +150,14 @@ mod tests {
     fn an_impossible_index_is_noticed() {
         let (bytes, consumed, produced) = ring(0);
         consumed.store(1, Ordering::Relaxed); // more consumed than produced
-        assert_eq!(Writer::new(&bytes, &consumed, &produced).write(b"x"), Err(BrokenRing));
+        assert_eq!(
+            Writer::new(&bytes, &consumed, &produced).write(b"x"),
+            Err(BrokenRing)
+        );
         produced.store(100, Ordering::Relaxed); // more produced than fits
-        assert_eq!(Reader::new(&bytes, &consumed, &produced).read(&mut [0]), Err(BrokenRing));
+        assert_eq!(
+            Reader::new(&bytes, &consumed, &produced).read(&mut [0]),
+            Err(BrokenRing)
+        );
     }
 }

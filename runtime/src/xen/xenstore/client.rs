@@ -115,7 +115,11 @@ impl<'p> Client<'p> {
     }
 
     /// The value of a node.
-    pub fn read(&mut self, hypervisor: &impl Hypervisor, path: &[u8]) -> Result<Vec<u8>, StoreError> {
+    pub fn read(
+        &mut self,
+        hypervisor: &impl Hypervisor,
+        path: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
         self.call(hypervisor, Kind::Read, 0, &[path, b"\0"])
     }
 
@@ -136,7 +140,8 @@ impl<'p> Client<'p> {
         path: &[u8],
         value: &[u8],
     ) -> Result<(), StoreError> {
-        self.call(hypervisor, Kind::Write, 0, &[path, b"\0", value]).map(drop)
+        self.call(hypervisor, Kind::Write, 0, &[path, b"\0", value])
+            .map(drop)
     }
 
     /// Sets nodes all at once, or none of them.
@@ -153,7 +158,8 @@ impl<'p> Client<'p> {
                 .ok_or(StoreError::Broken)?;
             let written = nodes.iter().try_for_each(|(path, value)| {
                 let parts: [&[u8]; 3] = [path, b"\0", value];
-                self.call(hypervisor, Kind::Write, transaction, &parts).map(drop)
+                self.call(hypervisor, Kind::Write, transaction, &parts)
+                    .map(drop)
             });
             let verdict: &[u8] = if written.is_ok() { b"T\0" } else { b"F\0" };
             let ended = self.call(hypervisor, Kind::TransactionEnd, transaction, &[verdict]);
@@ -172,7 +178,8 @@ impl<'p> Client<'p> {
         path: &[u8],
         token: &[u8],
     ) -> Result<(), StoreError> {
-        self.post(hypervisor, Kind::Watch, 0, &[path, b"\0", token, b"\0"]).map(drop)
+        self.post(hypervisor, Kind::Watch, 0, &[path, b"\0", token, b"\0"])
+            .map(drop)
     }
 
     /// Sets a node's value without waiting for the answer.
@@ -182,14 +189,17 @@ impl<'p> Client<'p> {
         path: &[u8],
         value: &[u8],
     ) -> Result<(), StoreError> {
-        self.post(hypervisor, Kind::Write, 0, &[path, b"\0", value]).map(drop)
+        self.post(hypervisor, Kind::Write, 0, &[path, b"\0", value])
+            .map(drop)
     }
 
     /// The next watch event that has arrived. Answers to posted requests are dropped here.
     pub fn take_event(&mut self, hypervisor: &impl Hypervisor) -> Option<WatchEvent> {
         while !self.broken {
             match self.receive(hypervisor) {
-                Ok(Some((header, payload))) if header.kind == Kind::WatchEvent => self.keep(&payload),
+                Ok(Some((header, payload))) if header.kind == Kind::WatchEvent => {
+                    self.keep(&payload)
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => break,
                 Err(_) => self.broken = true,
@@ -223,7 +233,11 @@ impl<'p> Client<'p> {
             match self.receive(hypervisor)? {
                 Some((header, payload)) if header.kind == Kind::WatchEvent => self.keep(&payload),
                 Some((header, payload)) if header.request == request => {
-                    return if header.kind == Kind::Error { Err(refusal(&payload)) } else { Ok(payload) };
+                    return if header.kind == Kind::Error {
+                        Err(refusal(&payload))
+                    } else {
+                        Ok(payload)
+                    };
                 }
                 Some(_) => {}
                 None if hypervisor.now() >= deadline => return Err(StoreError::Broken),
@@ -250,7 +264,13 @@ impl<'p> Client<'p> {
         let request = self.next_request;
         self.next_request = request.wrapping_add(1);
         self.requests += 1;
-        let header = Header { kind, request, transaction, length }.emit();
+        let header = Header {
+            kind,
+            request,
+            transaction,
+            length,
+        }
+        .emit();
         let deadline = hypervisor.now().saturating_add(PATIENCE_NS);
         for part in core::iter::once(&header[..]).chain(parts.iter().copied()) {
             if let Err(error) = self.send(hypervisor, part, deadline) {
@@ -319,9 +339,14 @@ impl<'p> Client<'p> {
 
     fn keep(&mut self, payload: &[u8]) {
         let mut parts = strings(payload);
-        let (Some(path), Some(token)) = (parts.next(), parts.next()) else { return };
+        let (Some(path), Some(token)) = (parts.next(), parts.next()) else {
+            return;
+        };
         if self.events.len() < EVENTS_MAX {
-            self.events.push_back(WatchEvent { path: path.to_vec(), token: token.to_vec() });
+            self.events.push_back(WatchEvent {
+                path: path.to_vec(),
+                token: token.to_vec(),
+            });
         }
     }
 }
@@ -378,7 +403,13 @@ mod tests {
     impl<'p> Fake<'p> {
         fn new(page: &'p XenstorePage, answer: Answer) -> Self {
             let received = RefCell::default();
-            Self { page, now: Cell::new(0), received, unsent: RefCell::default(), answer }
+            Self {
+                page,
+                now: Cell::new(0),
+                received,
+                unsent: RefCell::default(),
+                answer,
+            }
         }
 
         /// Whether anything moved.
@@ -408,7 +439,13 @@ mod tests {
     }
 
     fn message(header: Header, kind: Kind, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = Header { kind, length: payload.len(), ..header }.emit().to_vec();
+        let mut bytes = Header {
+            kind,
+            length: payload.len(),
+            ..header
+        }
+        .emit()
+        .to_vec();
         bytes.extend_from_slice(payload);
         bytes
     }
@@ -435,7 +472,10 @@ mod tests {
         assert_eq!(client.write(&daemon, b"data/x", b"value"), Ok(()));
         assert_eq!(client.read(&daemon, b"secret"), Err(StoreError::Denied));
         assert_eq!(client.read(&daemon, b"absent"), Err(StoreError::NotFound));
-        assert_eq!(client.read(&daemon, &[b'x'; PAYLOAD_MAX]), Err(StoreError::TooLong));
+        assert_eq!(
+            client.read(&daemon, &[b'x'; PAYLOAD_MAX]),
+            Err(StoreError::TooLong)
+        );
         assert_eq!(client.requests(), 5);
     }
 
@@ -446,8 +486,13 @@ mod tests {
             &page,
             Box::new(|header, payload| message(header, Kind::Read, &payload[..payload.len() - 1])),
         );
-        let long: Vec<u8> = (0..PAYLOAD_MAX - 1).map(|n| b'a' + (n % 26) as u8).collect();
-        assert_eq!(Client::new(&page, Port(1)).read(&daemon, &long), Ok(long.clone()));
+        let long: Vec<u8> = (0..PAYLOAD_MAX - 1)
+            .map(|n| b'a' + (n % 26) as u8)
+            .collect();
+        assert_eq!(
+            Client::new(&page, Port(1)).read(&daemon, &long),
+            Ok(long.clone())
+        );
     }
 
     #[test]
@@ -465,10 +510,15 @@ mod tests {
             }),
         );
         let mut client = Client::new(&page, Port(1));
-        client.post_watch(&daemon, b"control/shutdown", b"t").unwrap();
+        client
+            .post_watch(&daemon, b"control/shutdown", b"t")
+            .unwrap();
         assert_eq!(client.read(&daemon, b"x"), Ok(b"OK\0".to_vec()));
         let event = client.take_event(&daemon).unwrap();
-        assert_eq!((&event.path[..], &event.token[..]), (&b"control/shutdown"[..], &b"t"[..]));
+        assert_eq!(
+            (&event.path[..], &event.token[..]),
+            (&b"control/shutdown"[..], &b"t"[..])
+        );
         assert_eq!(client.take_event(&daemon), None);
     }
 
@@ -491,7 +541,10 @@ mod tests {
             }),
         );
         let mut client = Client::new(&page, Port(1));
-        assert_eq!(client.write_all(&daemon, &[(b"a", b"1"), (b"b", b"2")]), Ok(()));
+        assert_eq!(
+            client.write_all(&daemon, &[(b"a", b"1"), (b"b", b"2")]),
+            Ok(())
+        );
         assert_eq!(client.requests(), 4 * 4);
     }
 
@@ -514,6 +567,9 @@ mod tests {
         let lying = page();
         lying.rsp_produced.store(5000, Ordering::Relaxed);
         let daemon = Fake::new(&lying, Box::new(|_, _| Vec::new()));
-        assert_eq!(Client::new(&lying, Port(1)).read(&daemon, b"x"), Err(StoreError::Broken));
+        assert_eq!(
+            Client::new(&lying, Port(1)).read(&daemon, b"x"),
+            Err(StoreError::Broken)
+        );
     }
 }

@@ -34,8 +34,17 @@ impl Kind {
     fn from_number(number: u32) -> Option<Self> {
         use Kind::*;
         [
-            Directory, Read, Watch, Unwatch, TransactionStart, TransactionEnd, Write, Mkdir, Remove,
-            WatchEvent, Error,
+            Directory,
+            Read,
+            Watch,
+            Unwatch,
+            TransactionStart,
+            TransactionEnd,
+            Write,
+            Mkdir,
+            Remove,
+            WatchEvent,
+            Error,
         ]
         .into_iter()
         .find(|kind| *kind as u32 == number)
@@ -69,7 +78,12 @@ impl Header {
     pub fn parse(bytes: &[u8; HEADER]) -> Result<Self, HeaderError> {
         let word = |index: usize| {
             let start = index * 4;
-            u32::from_le_bytes([bytes[start], bytes[start + 1], bytes[start + 2], bytes[start + 3]])
+            u32::from_le_bytes([
+                bytes[start],
+                bytes[start + 1],
+                bytes[start + 2],
+                bytes[start + 3],
+            ])
         };
         if word(3) as usize > PAYLOAD_MAX {
             return Err(HeaderError::Length(word(3)));
@@ -85,7 +99,12 @@ impl Header {
     /// The bytes of this header.
     pub fn emit(&self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
-        let words = [self.kind as u32, self.request, self.transaction, self.length as u32];
+        let words = [
+            self.kind as u32,
+            self.request,
+            self.transaction,
+            self.length as u32,
+        ];
         for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());
         }
@@ -107,7 +126,12 @@ mod tests {
     #[test]
     fn what_is_emitted_is_parsed() {
         for kind in [Kind::Directory, Kind::WatchEvent, Kind::Error] {
-            let header = Header { kind, request: 7, transaction: 9, length: PAYLOAD_MAX };
+            let header = Header {
+                kind,
+                request: 7,
+                transaction: 9,
+                length: PAYLOAD_MAX,
+            };
             assert_eq!(Header::parse(&header.emit()), Ok(header));
         }
     }
@@ -116,7 +140,12 @@ mod tests {
     fn bytes_of_a_real_read() {
         // XS_READ of "domid", as libxenstore sends it.
         let bytes = [2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0];
-        let header = Header { kind: Kind::Read, request: 1, transaction: 0, length: 6 };
+        let header = Header {
+            kind: Kind::Read,
+            request: 1,
+            transaction: 0,
+            length: 6,
+        };
         assert_eq!(header.emit(), bytes);
     }
 
