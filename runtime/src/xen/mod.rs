@@ -6,7 +6,10 @@
 pub mod clock;
 pub mod console;
 pub mod events;
+pub mod front_ring;
+pub mod grants;
 pub mod ring;
+pub mod shared_page;
 pub mod xenstore;
 
 /// A local event channel port (`evtchn_port_t`).
