@@ -152,7 +152,8 @@ impl Network {
         if self.routes.classify(ip.dst) != Destination::Own || ip.payload.len() > ECHO_MAX {
             return; // RFC 1122 §3.2.2.6 allows silence to broadcasts
         }
-        if ip.payload.len() + super::packet::ip_header_len(ip.src) > self.mtu(ip.src) {
+        let whole = ip.payload.len() + super::packet::ip_header_len(ip.src);
+        if ip.src.is_ipv6() && whole > self.mtu(ip.src) {
             return self.counters.drop(DropReason::Truncated); // the answer would need fragments
         }
         let header = IpHeader {

@@ -21,7 +21,7 @@ const OUTBOX_BYTES_MAX: usize = 512 * 1024;
 /// Packets to ourselves that may wait.
 const LOOPBACK_MAX: usize = 256;
 /// RST segments and ICMP errors per second: an answer to everything would make us a reflector.
-const ANSWERS_PER_SECOND: u32 = 200;
+pub(crate) const ANSWERS_PER_SECOND: u32 = 1000;
 /// The hop limit of everything that says no other.
 pub(crate) const HOP_LIMIT: u8 = 64;
 
@@ -49,6 +49,7 @@ pub(crate) struct Network {
     /// Packets to ourselves, behind an unused Ethernet header.
     loopback: VecDeque<Vec<u8>>,
     answers: Allowance,
+    fragment_id: u16,
 }
 
 /// So many per second, and no more.
@@ -74,6 +75,7 @@ impl Network {
         capabilities: Capabilities,
         routes: Routes,
         neighbors: Neighbors,
+        fragment_id: u16,
         now: Instant,
     ) -> Network {
         Network {
@@ -89,6 +91,7 @@ impl Network {
                 left: ANSWERS_PER_SECOND,
                 since: now,
             },
+            fragment_id,
         }
     }
 
@@ -196,10 +199,41 @@ impl Network {
         payload_len: usize,
         fill: impl FnOnce(&mut [u8]),
     ) {
-        let payload_at = ETHERNET_LEN + ip_header_len(header.dst);
+        let ip_len = ip_header_len(header.dst);
+        let payload_at = ETHERNET_LEN + ip_len;
         let mut frame = alloc::vec![0; payload_at + payload_len];
         header.emit(&mut frame[ETHERNET_LEN..], payload_len);
         fill(&mut frame[payload_at..]);
+        let mtu = self.mtu(header.dst);
+        if ip_len + payload_len <= mtu {
+            return self.send_frame(now, header, back, frame);
+        }
+        // RFC 791 §3.2; IPv6's callers see to it that this does not happen.
+        self.fragment_id = self.fragment_id.wrapping_add(1);
+        let piece_max = (mtu - ip_len) / 8 * 8;
+        for (n, piece) in frame[payload_at..].chunks(piece_max).enumerate() {
+            let mut fragment = alloc::vec![0; payload_at + piece.len()];
+            let (offset, more) = (n * piece_max, (n + 1) * piece_max < payload_len);
+            header.emit_fragment(
+                &mut fragment[ETHERNET_LEN..],
+                piece.len(),
+                self.fragment_id,
+                offset,
+                more,
+            );
+            fragment[payload_at..].copy_from_slice(piece);
+            self.send_frame(now, header, back, fragment);
+        }
+    }
+
+    /// Sends a frame that lacks its Ethernet header on its way.
+    fn send_frame(
+        &mut self,
+        now: Instant,
+        header: IpHeader,
+        back: Option<Mac>,
+        mut frame: Vec<u8>,
+    ) {
         match self.way(now, header.dst, back) {
             Ok(Way::Loopback) => self.push_loopback(frame),
             Ok(Way::Station(mac)) => {

@@ -265,6 +265,25 @@ impl IpHeader {
             _ => unreachable!("a packet's two addresses are of one family"),
         }
     }
+
+    /// Writes the header of an IPv4 fragment in front of `payload_len` bytes, `offset` bytes into the whole.
+    pub(crate) fn emit_fragment(
+        &self,
+        out: &mut [u8],
+        payload_len: usize,
+        id: u16,
+        offset: usize,
+        more: bool,
+    ) {
+        self.emit(out, payload_len);
+        let header = &mut out[..IPV4_LEN];
+        let flags = (offset / 8) as u16 | u16::from(more) << 13;
+        header[4..6].copy_from_slice(&id.to_be_bytes());
+        header[6..8].copy_from_slice(&flags.to_be_bytes());
+        header[10..12].fill(0);
+        let checksum = Sum::default().add(header).complement();
+        header[10..12].copy_from_slice(&checksum.to_be_bytes());
+    }
 }
 
 #[cfg(test)]

@@ -95,8 +95,14 @@ impl Stack {
         capabilities.gso_v6 &= capabilities.checksum_v6;
         let mut secret = Secret::new(&secret);
         let neighbors = Neighbors::new(secret.table_key());
-        let mut network =
-            Network::new(mac, capabilities, Routes::new(&config, mac), neighbors, now);
+        let mut network = Network::new(
+            mac,
+            capabilities,
+            Routes::new(&config, mac),
+            neighbors,
+            secret.draw(None) as u16,
+            now,
+        );
         network.announce_arp();
         network.announce_ndisc(now);
         let wanted = config.dhcp || config.slaac;

@@ -233,7 +233,7 @@ impl Stack {
         }
     }
 
-    /// `sendto`. EAGAIN if too much waits, EMSGSIZE beyond one packet (nothing is fragmented here),
+    /// `sendto`. EAGAIN if too much waits, EMSGSIZE beyond 65,507 bytes, or one packet of IPv6,
     /// EDESTADDRREQ without a peer, ENETUNREACH without a route, or the pending error.
     pub fn udp_send(
         &mut self,
@@ -256,7 +256,12 @@ impl Stack {
         if to.port() == 0 {
             return Err(Errno::EINVAL);
         }
-        if data.len() + HEADER_LEN + ip_header_len(to.ip()) > self.network.mtu(to.ip()) {
+        let longest = if to.is_ipv4() {
+            usize::from(u16::MAX)
+        } else {
+            self.network.mtu(to.ip())
+        };
+        if data.len() + HEADER_LEN + ip_header_len(to.ip()) > longest {
             return Err(Errno::EMSGSIZE);
         }
         if !self.network.has_room() {

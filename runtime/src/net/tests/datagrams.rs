@@ -117,7 +117,7 @@ fn bounds() {
     let to = Some(addr("10.0.0.2:53"));
     let now = world.now;
     assert_eq!(
-        world.hosts[0].udp_send(now, client, to, &[0; 1473]),
+        world.hosts[0].udp_send(now, client, to, &[0; 65_508]),
         Err(Errno::EMSGSIZE)
     );
     assert_eq!(
@@ -142,6 +142,28 @@ fn bounds() {
             .is_err()
     });
     assert!(refused.is_some() && !world.hosts[0].readiness(client).writable);
+}
+
+/// Larger than a packet: cut here, put together there.
+#[test]
+fn large_datagrams_go_in_fragments() {
+    let mut world = world("large");
+    world.link.reorder_percent = 30;
+    let server = udp(&mut world, 1, "0.0.0.0:53");
+    let client = udp(&mut world, 0, "0.0.0.0:0");
+    for len in [1473, 2952, 2953, 65_507] {
+        let data = world.random.bytes(len);
+        world.hosts[0]
+            .udp_send(world.now, client, Some(addr("10.0.0.2:53")), &data)
+            .unwrap();
+        world.pass(100);
+        let mut buffer = vec![0; 70_000];
+        let received = world.hosts[1].udp_recv(server, &mut buffer, false).unwrap();
+        assert!(buffer[..received.len] == data);
+    }
+    let six = world.hosts[0].udp_socket(Family::V6).unwrap();
+    let sent = world.hosts[0].udp_send(world.now, six, Some(addr("[fd00::2]:53")), &[0; 1453]);
+    assert_eq!(sent, Err(Errno::EMSGSIZE));
 }
 
 #[test]
