@@ -16,7 +16,7 @@ pub(crate) enum Words {
     /// Arguments as they should arrive.
     Arguments(Vec<String>),
     /// A domain's command line as somebody wrote it.
-    CommandLine(Vec<u8>),
+    CommandLine(String),
 }
 
 impl Launch {
@@ -37,7 +37,7 @@ impl Launch {
         self
     }
 
-    pub(crate) fn command_line(mut self, line: impl Into<Vec<u8>>) -> Launch {
+    pub(crate) fn command_line(mut self, line: impl Into<String>) -> Launch {
         self.words = Words::CommandLine(line.into());
         self
     }
@@ -48,11 +48,11 @@ impl Launch {
     }
 
     /// The domain's command line. Arguments are plain words here, so `--` is all the quoting they need.
-    pub(crate) fn as_command_line(&self) -> Vec<u8> {
+    pub(crate) fn as_command_line(&self) -> String {
         match &self.words {
             Words::CommandLine(line) => line.clone(),
-            Words::Arguments(words) if words.is_empty() => Vec::new(),
-            Words::Arguments(words) => format!("-- {}", words.join(" ")).into_bytes(),
+            Words::Arguments(words) if words.is_empty() => String::new(),
+            Words::Arguments(words) => format!("-- {}", words.join(" ")),
         }
     }
 }

@@ -27,6 +27,9 @@ struct Arguments {
     /// Print the names of the scenarios and run nothing
     #[arg(long)]
     list: bool,
+    /// Boot a testbed for this run, even if `cargo xtask testbed up` keeps one
+    #[arg(long)]
+    fresh: bool,
     /// Only the scenarios whose name contains this
     filter: Option<String>,
 }
@@ -64,7 +67,7 @@ fn main() -> ExitCode {
                 .iter()
                 .for_each(|scenario| println!("{}: {}", world.name(), scenario.name));
         } else {
-            tally += runner::run(world, &chosen);
+            tally += runner::run(world, &chosen, arguments.fresh);
         }
     }
     if arguments.list {

@@ -47,7 +47,7 @@ impl fmt::Display for Tally {
 }
 
 /// Runs the scenarios of a world. If the world cannot be had, all of them have failed.
-pub(crate) fn run(world: World, scenarios: &[Scenario]) -> Tally {
+pub(crate) fn run(world: World, scenarios: &[Scenario], fresh: bool) -> Tally {
     if scenarios.is_empty() {
         return Tally::default();
     }
@@ -59,7 +59,7 @@ pub(crate) fn run(world: World, scenarios: &[Scenario]) -> Tally {
                 .iter()
                 .flat_map(|scenario| scenario.images.clone())
                 .collect();
-            Xen::prepare(&images).map(|xen| {
+            Xen::prepare(&images, fresh).map(|xen| {
                 println!(
                     "xen: the testbed and the images are there ({:.1} s)",
                     start.elapsed().as_secs_f64()

@@ -31,10 +31,10 @@ pub(crate) struct Xen {
 
 impl Xen {
     /// Boots the testbed, or takes the one that is up, and builds the images meanwhile.
-    pub(crate) fn prepare(images: &[Image]) -> Result<Xen> {
+    pub(crate) fn prepare(images: &[Image], fresh: bool) -> Result<Xen> {
         let builds = Builds::default();
         let (testbed, processes) = std::thread::scope(|scope| {
-            let testbed = scope.spawn(machine);
+            let testbed = scope.spawn(move || machine(fresh));
             let processes = Processes::prepare();
             // What cannot be built fails in the scenarios that need it.
             images.iter().for_each(|&image| drop(builds.elf(image)));
@@ -160,8 +160,13 @@ impl Xen {
 }
 
 /// The machine that `cargo xtask testbed up` keeps, or one of our own.
-fn machine() -> Result<Testbed> {
-    if let Ok(testbed) = Testbed::connect(workspace()) {
+fn machine(fresh: bool) -> Result<Testbed> {
+    let kept = if fresh {
+        None
+    } else {
+        Testbed::connect(workspace()).ok()
+    };
+    if let Some(testbed) = kept {
         println!("using the testbed that is up");
         return Ok(testbed);
     }
@@ -193,7 +198,7 @@ pub(crate) fn symbolize(image: Image, console: &str) -> Result<String> {
 }
 
 /// The text of an `xl.cfg`. A domain that ends stays ended, whatever the reason.
-pub(crate) fn config(kernel: &str, memory_mib: u32, command_line: &[u8]) -> String {
+pub(crate) fn config(kernel: &str, memory_mib: u32, command_line: &str) -> String {
     format!(
         "type = \"pvh\"\nkernel = \"{kernel}\"\nmemory = {memory_mib}\nmaxmem = {memory_mib}\n\
          vcpus = 1\ntsc_mode = \"native\"\ncmdline = {}\n\
@@ -202,18 +207,11 @@ pub(crate) fn config(kernel: &str, memory_mib: u32, command_line: &[u8]) -> Stri
     )
 }
 
-/// A string as xl's configuration language has it (libxlu_cfg.c, `xlu__cfgl_dequote`): `\xNN`
-/// stands for a byte.
-fn quoted(bytes: &[u8]) -> String {
-    let mut text = String::from("\"");
-    for &byte in bytes {
-        match byte {
-            b'"' | b'\\' => text.extend(['\\', char::from(byte)]),
-            b' '..=b'~' => text.push(char::from(byte)),
-            _ => text.push_str(&format!("\\x{byte:02x}")),
-        }
-    }
-    text + "\""
+/// A string as xl's configuration language has it (libxlu_cfg.c, `xlu__cfgl_dequote`). Its escapes
+/// for bytes do not work, but bytes pass as they are.
+fn quoted(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{escaped}\"")
 }
 
 #[cfg(test)]
@@ -222,7 +220,7 @@ mod tests {
 
     #[test]
     fn strings_are_quoted_for_xl() {
-        assert_eq!(quoted(b"plain 'words'"), "\"plain 'words'\"");
-        assert_eq!(quoted(b"\"\\\xff\n"), r#""\"\\\xff\x0a""#);
+        assert_eq!(quoted("plain 'words'"), "\"plain 'words'\"");
+        assert_eq!(quoted("\"\\ü"), r#""\"\\ü""#);
     }
 }

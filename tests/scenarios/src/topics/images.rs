@@ -125,7 +125,7 @@ fn build_and_boot(xen: &Xen, directory: &Path) -> Result<()> {
     );
     let kernel = "/var/lib/edgecloud/images/outside.elf";
     xen.testbed.put(&artefact("outside.elf"), kernel)?;
-    let domain = xen.testbed.create("outside", &config(kernel, 64, b""))?;
+    let domain = xen.testbed.create("outside", &config(kernel, 64, ""))?;
     let end = domain.wait_for_end(LIMIT)?;
     ensure!(
         end.reason == Reason::Poweroff,
