@@ -24,8 +24,8 @@ pub enum Event {
     End(Status),
 }
 
-/// A session. Dropping it kills the commands that still run.
-pub(crate) struct Connection {
+/// A session with an agent. Dropping it kills the commands that still run.
+pub struct Connection {
     shared: Arc<Shared>,
     next_channel: AtomicU32,
     reader: Option<JoinHandle<()>>,
@@ -57,7 +57,7 @@ struct InputWindow {
 
 impl Connection {
     /// Opens a session on a connected port, waiting for the agent until `deadline`.
-    pub(crate) fn open(stream: UnixStream, deadline: Instant) -> Result<Self> {
+    pub fn open(stream: UnixStream, deadline: Instant) -> Result<Self> {
         let nonce = nonce();
         // The delimiter ends whatever frame an earlier host process broke off.
         let mut hello = vec![cobs::DELIMITER];
@@ -89,8 +89,8 @@ impl Connection {
         })
     }
 
-    /// Starts a command.
-    pub(crate) fn start(
+    /// Starts a shell command whose process group is killed after `limit`.
+    pub fn start(
         &self,
         command: &str,
         environment: Vec<(String, String)>,

@@ -18,6 +18,19 @@ const CREATE_LIMIT: Duration = Duration::from_secs(120);
 /// The lines of `xl dmesg` that an error shows.
 const HYPERVISOR_LINES: usize = 20;
 
+/// Of all tools in dom0 only this binding shows the time unrounded.
+const VCPU_TIME: &str = "\
+import glob, os, sys
+sys.path += glob.glob('/usr/lib/xen-[0-9]*/lib/python')
+from xen.lowlevel import xc
+number = int(os.environ['ID'])
+try:
+    domains = xc.xc().domain_getinfo(number, 1)
+except xc.Error:
+    domains = []
+print(*[domain['cpu_time'] for domain in domains if domain['domid'] == number])
+";
+
 /// A domain. Dropping it destroys the domain, if it still exists.
 pub struct Domain<'t> {
     testbed: &'t Testbed,
@@ -197,25 +210,14 @@ impl Domain<'_> {
 
     /// The time its vCPUs have run, as the hypervisor counts it, to the nanosecond.
     pub fn vcpu_time(&self) -> Result<Duration> {
-        // Of all tools in dom0 only this binding shows it unrounded.
-        let script = format!(
-            "import glob, sys\n\
-             sys.path += glob.glob('/usr/lib/xen-[0-9]*/lib/python')\n\
-             import xen.lowlevel.xc\n\
-             domain = xen.lowlevel.xc.xc().domain_getinfo({id}, 1)\n\
-             print(domain[0]['cpu_time'] if domain and domain[0]['domid'] == {id} else 'gone')\n",
-            id = self.id
-        );
-        let output = self
+        let command = self
             .testbed
             .command("exec python3 -")
-            .stdin(script)
-            .run()?
-            .ok()?;
-        let text = output.text();
-        let nanoseconds = text.trim().parse().ok();
+            .env("ID", &self.id.to_string());
+        let output = command.stdin(VCPU_TIME).run()?.ok()?;
+        let nanoseconds = output.text().trim().parse().ok();
         let nanoseconds =
-            nanoseconds.with_context(|| format!("{} has no vCPU time: {text}", self.name))?;
+            nanoseconds.with_context(|| format!("{} does not exist any more", self.name))?;
         Ok(Duration::from_nanos(nanoseconds))
     }
 

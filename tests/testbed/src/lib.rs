@@ -41,7 +41,7 @@ mod testbed;
 pub mod xl;
 
 pub use command::{Command, Output};
-pub use connection::{Event, Running, Stdin};
+pub use connection::{Connection, Event, Running, Stdin};
 pub use domain::{Domain, End};
 pub use peers::{DEBIAN_LINE, Peers};
 pub use progress::Progress;

@@ -6,6 +6,8 @@
 mod port;
 mod process;
 mod session;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 use std::process::ExitCode;

@@ -81,7 +81,8 @@ impl Sender {
     }
 }
 
-fn serve_one(mut file: File) -> Result<()> {
+/// Serves one port until it breaks.
+pub(crate) fn serve_one(mut file: File) -> Result<()> {
     let sender = Arc::new(Sender(Mutex::new(file.try_clone()?)));
     let mut decoder = Decoder::new(MESSAGE_MAX);
     let mut session: Option<Session> = None;

@@ -129,7 +129,6 @@ impl<'a> Process<'a> {
             .arg("-c")
             .arg(&start.command)
             .envs(start.environment)
-            .current_dir("/root")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
