@@ -121,7 +121,13 @@ fn build(tree: &Tree, options: &Options) -> Result<files::Built> {
     let runtime = runtime::build(tree, &own)?;
     let label = format!("building {} ({})", order.name, order.lto);
     let linked = step(&label, || {
-        program::build(tree, &order.package, order.lto, &runtime)
+        program::build(
+            tree,
+            &order.package,
+            order.lto,
+            &runtime,
+            &order.name.to_string(),
+        )
     })?;
     files::write(tree, &order, &runtime, &linked)
 }

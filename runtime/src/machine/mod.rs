@@ -30,7 +30,7 @@ use crate::boot::start_info::{
 use crate::memory::PAGE;
 use crate::xen::ShutdownReason;
 use alloc::vec::Vec;
-use core::ffi::{c_char, c_int, c_void};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use core::fmt::Write;
 
 /// Ranges of RAM that are used at most. A PVH guest has one or two.
@@ -268,6 +268,8 @@ mod program {
         fn main(argc: c_int, argv: *const *const c_char) -> c_int;
         static __init_array_start: usize;
         static __init_array_end: usize;
+        /// The image's name, a C string (`link.ld`).
+        static __image_name: c_char;
     }
 
     /// Makes arguments and environment of the command line and xenstore.
@@ -291,7 +293,8 @@ mod program {
             }
         }
         let mut arguments = ARGUMENTS.borrow();
-        arguments.push(option_env!("EDGECLOUD_IMAGE").unwrap_or("main").as_bytes());
+        // SAFETY: the linker script makes a NUL-terminated string of it.
+        arguments.push(unsafe { CStr::from_ptr(&raw const __image_name) }.to_bytes());
         line.arguments
             .iter()
             .for_each(|argument| arguments.push(argument));

@@ -24,8 +24,9 @@ pub(super) fn build(
     package: &Package,
     lto: LinkTimeOptimization,
     runtime: &Runtime,
+    image_name: &str,
 ) -> Result<PathBuf> {
-    let (output, report) = compile(tree, package, lto, linker_arguments(runtime))?;
+    let (output, report) = compile(tree, package, lto, linker_arguments(runtime, image_name))?;
     if output.status.success() {
         return report.executable.context("cargo built no executable");
     }
@@ -53,7 +54,7 @@ fn callers(
     lto: LinkTimeOptimization,
     runtime: &Runtime,
 ) -> Result<Callers> {
-    let mut arguments = linker_arguments(runtime);
+    let mut arguments = linker_arguments(runtime, &package.name);
     arguments.push(format!("-Clink-arg={}", missing::LINKER_ARGUMENT));
     let (_, report) = compile(tree, package, lto, arguments)?;
     let executable = report
@@ -159,7 +160,7 @@ fn cflags(names: &SourceNames) -> String {
     .join(" ")
 }
 
-fn linker_arguments(runtime: &Runtime) -> Vec<String> {
+fn linker_arguments(runtime: &Runtime, name: &str) -> Vec<String> {
     let to_linker = [
         "-nostartfiles".to_owned(),
         "-nostdlib".to_owned(),
@@ -176,6 +177,7 @@ fn linker_arguments(runtime: &Runtime) -> Vec<String> {
         runtime.object().display().to_string(),
         // Once more behind the runtime, which unwinds too.
         "-lgcc_s".to_owned(),
+        image_name_argument(name),
     ];
     // The package may have a linker of its own choice for Linux.
     let mut arguments = vec![
@@ -199,6 +201,24 @@ fn linker_arguments(runtime: &Runtime) -> Vec<String> {
             .map(|argument| format!("-Clink-arg={argument}")),
     );
     arguments
+}
+
+/// Defines the words of which `runtime/link.ld` makes the image's name, its `argv[0]`. Bytes beyond what
+/// the words hold are cut.
+fn image_name_argument(name: &str) -> String {
+    const WORDS: usize = 8;
+    let mut bytes = [0; WORDS * 8];
+    // The last byte stays the end of the string.
+    let length = name.len().min(bytes.len() - 1);
+    bytes[..length].copy_from_slice(&name.as_bytes()[..length]);
+    let words = bytes.as_chunks::<8>().0.iter().enumerate();
+    let definitions = words.map(|(number, word)| {
+        format!(
+            ",--defsym=__image_name_{number}={}",
+            u64::from_le_bytes(*word)
+        )
+    });
+    format!("-Wl{}", definitions.collect::<String>())
 }
 
 /// What cargo's messages, one JSON object a line, come to.
