@@ -157,7 +157,7 @@ struct Server {
     udp: Vec<SocketId>,
 }
 
-const PATTERN: [u8; 65_536] = [b'x'; 65_536];
+static PATTERN: [u8; 65_536] = [b'x'; 65_536];
 
 impl Server {
     fn now(&self) -> Instant {

@@ -72,6 +72,8 @@ pub struct Stack {
     pub(super) dirty: VecDeque<u32>,
     /// Writers that found the pool empty.
     pub(super) starved: Vec<u32>,
+    /// UDP writers that found too much waiting for the device.
+    pub(super) crowded: Vec<u32>,
     pub(super) reassembly: Reassembly,
     pub(super) autoconfiguration: Option<Autoconfiguration>,
     pub(super) config: Config,
@@ -124,6 +126,7 @@ impl Stack {
             timers: BTreeSet::new(),
             dirty: VecDeque::new(),
             starved: Vec::new(),
+            crowded: Vec::new(),
             reassembly: Reassembly::default(),
             autoconfiguration,
             config,
@@ -139,13 +142,13 @@ impl Stack {
         // What we send to ourselves may call for answers to ourselves. The bound lets a busy loopback
         // connection come back to the shell now and then.
         for _ in 0..16 {
-            self.feed_starved();
             self.device_full = !self.network.flush(device) || !self.emit_dirty(now, device);
             if !self.receive_loopback(now) {
                 break;
             }
         }
         self.device_full |= !self.network.flush(device);
+        self.wake_writers();
     }
 
     /// When [`Stack::transmit`] must be called at the latest, if nothing else happens before.
@@ -249,13 +252,17 @@ impl Stack {
         any
     }
 
-    /// There is memory again: writers may try once more.
-    fn feed_starved(&mut self) {
-        if self.starved.is_empty() || self.pool.bytes_left() == 0 {
-            return;
+    /// There is room again: writers may try once more.
+    fn wake_writers(&mut self) {
+        if !self.starved.is_empty() && self.pool.bytes_left() > 0 {
+            for id in core::mem::take(&mut self.starved) {
+                self.sockets.notify(id);
+            }
         }
-        for id in core::mem::take(&mut self.starved) {
-            self.sockets.notify(id);
+        if !self.crowded.is_empty() && self.network.has_room() {
+            for id in core::mem::take(&mut self.crowded) {
+                self.sockets.notify(id);
+            }
         }
     }
 

@@ -86,6 +86,10 @@ impl TxDevice for Port {
 
     fn send(&mut self, len: usize, meta: TxMeta, fill: impl FnOnce(&mut [u8])) {
         assert!(self.has_room(len), "sent without room");
+        match meta.gso {
+            None => assert!(len <= 1514, "a packet of {len} bytes"),
+            Some(gso) => assert!(len <= 65_535 && (1..=1460).contains(&gso.size)),
+        }
         let mut frame = vec![0xee; len];
         fill(&mut frame);
         self.frames.push((meta, frame));

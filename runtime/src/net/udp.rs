@@ -265,6 +265,7 @@ impl Stack {
             return Err(Errno::EMSGSIZE);
         }
         if !self.network.has_room() {
+            self.crowded.push(id.0);
             return Err(Errno::EAGAIN);
         }
         self.udp_bind_if_needed(id)?;

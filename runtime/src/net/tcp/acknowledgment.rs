@@ -2,10 +2,11 @@
 //! peer's window, and the loss of segments (RFC 6675; NewReno, RFC 6582, for peers without SACK).
 
 use super::super::buffer::Pool;
-use super::super::time::Instant;
-use super::connection::{Ack, Connection, Outcome, Recovery};
+use super::super::time::{Instant, MS};
+use super::connection::{Ack, Again, Connection, Outcome, Recovery};
+use super::input::ACK_DELAY;
 use super::segment::Segment;
-use super::{DATA_RETRIES, Seq, State};
+use super::{DATA_RETRIES, Seq};
 
 /// RFC 6675: this many segments reported beyond a gap mean that the gap is lost.
 const DUPLICATES: usize = 3;
@@ -40,6 +41,7 @@ impl Connection {
         }
         self.update_peer_window(segment, window);
         self.detect_loss();
+        self.arm_suspicion(now);
         true
     }
 
@@ -67,6 +69,9 @@ impl Connection {
         snd.nxt = snd.nxt.max(ack);
         snd.sacked.remove_below(ack);
         snd.duplicate_acks = 0;
+        snd.tail_probed = false;
+        snd.again = None;
+        snd.suspect_at = None;
         self.retries = 0;
         self.soft_error = None;
         if let Some((end, sent)) = snd.timed
@@ -91,6 +96,11 @@ impl Connection {
             Some(recovery) => {
                 recovery.next = recovery.next.max(una);
                 recovery.head_sent_at = max;
+                recovery.head_tries = 0;
+                if recovery.after_timeout {
+                    self.cubic
+                        .on_ack(now, acked, self.rtt.smoothed().unwrap_or(0));
+                }
                 if !self.snd.sack_permitted {
                     // RFC 6582 §3.2: a partial acknowledgment means that the next segment is lost too.
                     recovery.next = una;
@@ -132,36 +142,80 @@ impl Connection {
     fn detect_loss(&mut self) {
         let (una, max) = (self.snd.una, self.snd.max);
         let beyond = DUPLICATES * usize::from(self.snd.mss);
-        if una == max || self.snd.nxt < max {
-            return; // nothing outstanding, or all of it is being sent again
+        if una == max || !self.state.is_synchronized() {
+            return;
         }
-        let reported = self.snd.sacked.end();
         if let Some(recovery) = &mut self.snd.recovery {
-            if let Some(end) = reported {
-                recovery.limit = recovery.limit.max(end.min(recovery.end));
-                if una < recovery.next && recovery.head_sent_at.plus(beyond) <= end {
-                    recovery.next = una;
+            if let Some(reported) = self.snd.sacked.end() {
+                recovery.limit = recovery.limit.max(reported.min(recovery.end));
+                if una < recovery.next && recovery.head_sent_at.plus(beyond) <= reported {
                     recovery.head_sent_at = max;
-                    recovery.forced = true;
+                    self.snd.again = Some(Again::Head);
                 }
             }
             return;
         }
-        let lost = usize::from(self.snd.duplicate_acks) >= DUPLICATES
-            || self.snd.sacked.count(una, max) >= beyond;
-        if lost && !matches!(self.state, State::SynSent | State::SynReceived) {
-            let head = una.plus(usize::from(self.snd.mss)).min(max);
-            let limit = reported.map_or(head, |end| end.max(head));
-            self.snd.recovery = Some(Recovery {
-                end: max,
-                next: una,
-                limit,
-                head_sent_at: max,
-                forced: true,
-            });
-            self.snd.timed = None;
-            self.cubic.on_loss();
+        let duplicates = usize::from(self.snd.duplicate_acks);
+        if duplicates >= DUPLICATES || self.snd.sacked.count(una, max) >= beyond {
+            self.begin_recovery();
         }
+    }
+
+    /// What the peer lacks before the last byte that it reported is lost.
+    fn begin_recovery(&mut self) {
+        let (una, max) = (self.snd.una, self.snd.max);
+        let head = una.plus(usize::from(self.snd.mss)).min(max);
+        let limit = self.snd.sacked.end().map_or(head, |end| end.max(head));
+        self.snd.recovery = Some(Recovery::new(una, limit, max, false));
+        self.snd.timed = None;
+        self.cubic.on_loss();
+    }
+
+    /// When to become suspicious if nothing more is heard (RFC 8985, without its record of every
+    /// segment): of a gap that the peer reported, after what reordering explains; of a retransmission
+    /// and of the end of what was sent, after a round trip and a half or two.
+    pub(super) fn arm_suspicion(&mut self, now: Instant) {
+        let snd = &mut self.snd;
+        let Some(rtt) = self.rtt.smoothed().filter(|_| snd.una < snd.max) else {
+            snd.suspect_at = None;
+            return;
+        };
+        let patience = self.rtt.patience();
+        let wait = match &snd.recovery {
+            Some(recovery) if recovery.next == snd.una => return, // not even sent again yet
+            Some(recovery) => patience << recovery.head_tries.min(10),
+            None if !snd.sacked.is_empty() => rtt / 4 + MS,
+            None if snd.tail_probed => {
+                snd.suspect_at = None;
+                return;
+            }
+            // The peer may hold back the acknowledgment of a single segment.
+            None if snd.max.since(snd.una) <= usize::from(snd.mss) => patience + ACK_DELAY,
+            None => patience,
+        };
+        let at = now.after(wait);
+        if snd.suspect_at.is_none_or(|set| at < set) {
+            snd.suspect_at = Some(at);
+        }
+    }
+
+    /// Nothing was heard for too long.
+    pub(super) fn on_suspicion(&mut self, now: Instant) {
+        self.snd.suspect_at = None;
+        if self.snd.una == self.snd.max || !self.state.is_synchronized() {
+            return;
+        }
+        if let Some(recovery) = &mut self.snd.recovery {
+            recovery.head_tries = recovery.head_tries.saturating_add(1);
+            recovery.head_sent_at = self.snd.max;
+            self.snd.again = Some(Again::Head);
+        } else if !self.snd.sacked.is_empty() {
+            self.begin_recovery();
+        } else if !self.snd.tail_probed {
+            self.snd.tail_probed = true;
+            self.snd.again = Some(Again::Tail);
+        }
+        self.arm_suspicion(now);
     }
 
     /// Bytes thought to be on the way (RFC 6675 §4, SetPipe, with everything below the highest

@@ -64,7 +64,7 @@ impl Reset {
 pub(crate) struct SendSpace {
     /// Oldest unacknowledged.
     pub(crate) una: Seq,
-    /// Next to send; behind `max` after a timeout.
+    /// Next to send for the first time; back at `una` while a SYN is to be sent again.
     pub(crate) nxt: Seq,
     /// One behind the last ever sent.
     pub(crate) max: Seq,
@@ -87,9 +87,24 @@ pub(crate) struct SendSpace {
     pub(crate) sack_permitted: bool,
     pub(crate) duplicate_acks: u8,
     pub(crate) recovery: Option<Recovery>,
+    /// When silence means that something may be lost (RFC 8985): long before the retransmission timer.
+    pub(crate) suspect_at: Option<Instant>,
+    /// The end of what is in flight was sent again, to make the peer say what it lacks.
+    pub(crate) tail_probed: bool,
+    /// To be sent again at once.
+    pub(crate) again: Option<Again>,
     /// A segment whose acknowledgment measures the round trip: its end, and when it left.
     pub(crate) timed: Option<(Seq, Instant)>,
     pub(crate) last_sent: Instant,
+}
+
+/// A single segment to be sent again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Again {
+    /// The first that the peer lacks.
+    Head,
+    /// The last that was sent.
+    Tail,
 }
 
 /// Loss recovery (RFC 6675) until `end` is acknowledged.
@@ -98,13 +113,32 @@ pub(crate) struct Recovery {
     pub(crate) end: Seq,
     /// Everything lost below this was sent again.
     pub(crate) next: Seq,
-    /// What is lost below this is to be sent again.
+    /// What the peer lacks below this is lost.
     pub(crate) limit: Seq,
-    /// `max` when the first hole was last sent again: if the peer reports much beyond this and the hole
+    /// `max` when the first gap was last sent again: if the peer reports much beyond this and the gap
     /// is still there, the retransmission was lost too.
     pub(crate) head_sent_at: Seq,
+    /// How often the first gap was sent again in vain.
+    pub(crate) head_tries: u8,
     /// The next retransmission goes out regardless of the congestion window.
     pub(crate) forced: bool,
+    /// It began with a timeout, so the congestion window is one segment and grows meanwhile.
+    pub(crate) after_timeout: bool,
+}
+
+impl Recovery {
+    /// What lies between `una` and `limit` and was not reported is lost.
+    pub(crate) fn new(una: Seq, limit: Seq, max: Seq, after_timeout: bool) -> Recovery {
+        Recovery {
+            end: max,
+            next: una,
+            limit,
+            head_sent_at: max,
+            head_tries: 0,
+            forced: true,
+            after_timeout,
+        }
+    }
 }
 
 /// The receiver's half.
@@ -250,6 +284,9 @@ impl Connection {
             sack_permitted: false,
             duplicate_acks: 0,
             recovery: None,
+            suspect_at: None,
+            tail_probed: false,
+            again: None,
             timed: None,
             last_sent: now,
         };
@@ -455,6 +492,8 @@ impl Connection {
         self.rcv.buffer.forget_ahead(pool);
         self.snd.sacked.clear();
         self.snd.recovery = None;
+        self.snd.suspect_at = None;
+        self.snd.again = None;
         self.rcv.ahead.clear();
         self.ack = Ack::None;
         self.probe = false;
@@ -502,8 +541,12 @@ impl Connection {
             self.snd.mss = mss as u16;
             self.cubic.set_segment(self.snd.mss, false);
             if self.state.is_synchronized() {
-                self.snd.nxt = self.snd.una;
-                self.snd.recovery = None;
+                self.snd.recovery = Some(Recovery::new(
+                    self.snd.una,
+                    self.snd.max,
+                    self.snd.max,
+                    false,
+                ));
                 self.snd.timed = None;
             }
         }

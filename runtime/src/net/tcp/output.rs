@@ -2,7 +2,7 @@
 
 use super::super::buffer::Pool;
 use super::super::time::Instant;
-use super::connection::{Ack, Connection};
+use super::connection::{Ack, Again, Connection};
 use super::input::ACK_DELAY;
 use super::segment::{Flags, Header, SackBlocks, SynOptions};
 use super::{Seq, State};
@@ -23,10 +23,12 @@ pub(crate) struct Plan {
 /// Why a segment is sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Purpose {
-    /// It moves `nxt`: new data, or all again after a timeout.
+    /// It moves `nxt`: a SYN, new data, a FIN.
     Next,
-    /// It fills a gap that the peer reported.
+    /// It fills the next gap in recovery.
     Gap,
+    /// It is sent again on suspicion.
+    Again,
     /// It asks for an acknowledgment.
     Probe,
     /// It only acknowledges.
@@ -45,18 +47,18 @@ impl Connection {
         let packet_len = usize::from(self.snd.mss) - (header.len() - super::segment::HEADER_LEN);
         let payload_max = payload_max.max(packet_len);
         self.forget_idle_path(now);
-        self.skip_reported();
-        let span = self
-            .next_again(payload_max)
-            .map(|(start, len)| (start, len, Purpose::Next))
-            .or_else(|| {
-                self.next_gap(payload_max)
-                    .map(|(start, len)| (start, len, Purpose::Gap))
-            })
-            .or_else(|| {
-                self.next_new(packet_len, payload_max)
-                    .map(|(start, len)| (start, len, Purpose::Next))
-            });
+        let again = self
+            .next_again(packet_len)
+            .map(|(start, len)| (start, len, Purpose::Again));
+        let gap = || {
+            self.next_gap(payload_max)
+                .map(|(start, len)| (start, len, Purpose::Gap))
+        };
+        let new = || {
+            let new = self.next_new(packet_len, payload_max);
+            new.map(|(start, len)| (start, len, Purpose::Next))
+        };
+        let span = again.or_else(gap).or_else(new);
         if let Some((start, span_len, purpose)) = span {
             return Some(self.data_plan(header, start, span_len, packet_len, purpose));
         }
@@ -179,26 +181,21 @@ impl Connection {
         }
     }
 
-    /// After a timeout: what the peer does not have, from the beginning.
-    fn next_again(&self, payload_max: usize) -> Option<(Seq, usize)> {
-        if self.snd.nxt == self.snd.max {
+    /// The one segment that is to be sent again at once.
+    fn next_again(&self, packet_len: usize) -> Option<(Seq, usize)> {
+        let (una, max) = (self.snd.una, self.snd.max);
+        if una == max {
             return None;
         }
-        let (start, end) = self.snd.sacked.gap(self.snd.nxt);
-        let end = end.unwrap_or(self.snd.max).min(self.snd.max);
-        let room = self.cubic.window().saturating_sub(self.in_flight());
-        let room = if self.snd.nxt == self.snd.una {
-            room.max(usize::from(self.snd.mss))
-        } else {
-            room
-        };
-        (start < end && room > 0).then(|| (start, end.since(start).min(payload_max).min(room)))
-    }
-
-    /// After a timeout, when the peer has all that would be sent again.
-    fn skip_reported(&mut self) {
-        if self.snd.nxt < self.snd.max && self.snd.max <= self.snd.sacked.gap(self.snd.nxt).0 {
-            self.snd.nxt = self.snd.max;
+        match self.snd.again? {
+            Again::Head => {
+                let end = self.snd.sacked.gap(una).1.unwrap_or(max);
+                Some((una, end.since(una).min(packet_len)))
+            }
+            Again::Tail => {
+                let len = max.since(una).min(packet_len);
+                Some((max.minus(len), len))
+            }
         }
     }
 
@@ -217,7 +214,7 @@ impl Connection {
     /// New data, as the windows of the peer and of the path allow; then the FIN.
     fn next_new(&self, packet_len: usize, payload_max: usize) -> Option<(Seq, usize)> {
         let snd = &self.snd;
-        if snd.nxt != snd.max || self.state == State::FinWait2 || self.state == State::TimeWait {
+        if matches!(self.state, State::FinWait2 | State::TimeWait) {
             return None;
         }
         let (start, end) = (snd.nxt, self.data_end());
@@ -280,19 +277,27 @@ impl Connection {
             return;
         }
         let again = header.seq < self.snd.max;
-        if plan.purpose == Purpose::Gap {
-            if let Some(recovery) = &mut self.snd.recovery {
-                recovery.next = end;
-                recovery.forced = false;
-                if header.seq == self.snd.una {
-                    recovery.head_sent_at = self.snd.max;
-                }
+        match plan.purpose {
+            Purpose::Gap => self.gap_sent(header.seq, end),
+            Purpose::Again => self.snd.again = None,
+            _ => {
+                self.snd.nxt = end;
+                self.snd.max = self.snd.max.max(end);
             }
-        } else {
-            self.snd.nxt = end;
-            self.snd.max = self.snd.max.max(end);
         }
         self.time(now, end, again);
+        self.arm_suspicion(now);
+    }
+
+    fn gap_sent(&mut self, start: Seq, end: Seq) {
+        if let Some(recovery) = &mut self.snd.recovery {
+            recovery.next = end;
+            recovery.forced = false;
+            if start == self.snd.una {
+                recovery.head_sent_at = self.snd.max;
+                self.snd.suspect_at = None;
+            }
+        }
     }
 
     /// Starts what runs while something is unacknowledged: Karn's measurement and the timers.
@@ -388,7 +393,7 @@ impl Connection {
             _ => {
                 self.ack == Ack::Now
                     || self.probe
-                    || self.snd.nxt < self.snd.max
+                    || self.snd.again.is_some()
                     || self.snd.recovery.is_some()
                     || self.snd.nxt < self.data_end()
                     || (self.fin_pending() && self.snd.nxt == self.data_end())

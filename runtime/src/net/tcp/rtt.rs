@@ -37,6 +37,11 @@ impl Rtt {
         }
     }
 
+    /// How long to wait before silence is suspicious: RFC 8985 §7.2's two round trips, more where they vary.
+    pub(crate) fn patience(&self) -> u64 {
+        (2 * self.smoothed).max(self.smoothed + 4 * self.variance) + 2 * MS
+    }
+
     /// The timeout after `backoffs` timeouts in a row.
     pub(crate) fn timeout(&self, backoffs: u8) -> u64 {
         let base = match self.smoothed {

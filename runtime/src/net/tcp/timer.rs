@@ -2,7 +2,7 @@
 
 use super::super::buffer::Pool;
 use super::super::time::{Instant, MS, SECOND, earlier};
-use super::connection::{Ack, Connection, Outcome};
+use super::connection::{Ack, Connection, Outcome, Recovery};
 use super::{DATA_RETRIES, ORPHAN_RETRIES, SYN_ACK_RETRIES, SYN_RETRIES, State};
 use crate::Errno;
 
@@ -14,7 +14,10 @@ impl Connection {
             _ => None,
         };
         let data = earlier(self.retransmit_at, self.keep_alive_at);
-        earlier(earlier(ack, data), self.linger_until)
+        earlier(
+            earlier(ack, data),
+            earlier(self.linger_until, self.snd.suspect_at),
+        )
     }
 
     /// Time passed.
@@ -29,6 +32,9 @@ impl Connection {
         }
         if due(self.linger_until) {
             self.close(pool);
+        }
+        if due(self.snd.suspect_at) {
+            self.on_suspicion(now);
         }
         if due(self.retransmit_at) {
             self.on_retransmission_timeout(now, pool, &mut outcome);
@@ -58,17 +64,25 @@ impl Connection {
             return;
         }
         outcome.timed_out = true;
-        self.snd.nxt = self.snd.una;
-        self.snd.recovery = None;
         self.snd.duplicate_acks = 0;
         self.snd.timed = None;
-        if self.state.is_synchronized() {
-            self.cubic.on_timeout(first);
+        self.snd.suspect_at = None;
+        self.snd.again = None;
+        if !self.state.is_synchronized() {
+            self.snd.nxt = self.snd.una;
+            return;
         }
+        self.cubic.on_timeout(first);
         if !first {
             // RFC 2018 §8: the peer may have thrown away what it selectively acknowledged.
             self.snd.sacked.clear();
         }
+        self.snd.recovery = Some(Recovery::new(
+            self.snd.una,
+            self.snd.max,
+            self.snd.max,
+            true,
+        ));
     }
 
     fn is_out_of_patience(&self, now: Instant) -> bool {

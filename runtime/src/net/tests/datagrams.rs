@@ -142,6 +142,11 @@ fn bounds() {
             .is_err()
     });
     assert!(refused.is_some() && !world.hosts[0].readiness(client).writable);
+    world.hosts[0].take_changed(&mut |_| {});
+    world.transmit();
+    let mut changed = Vec::new();
+    world.hosts[0].take_changed(&mut |id| changed.push(id));
+    assert_eq!(changed, [client], "an edge when there is room again");
 }
 
 /// Larger than a packet: cut here, put together there.
