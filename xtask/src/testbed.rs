@@ -90,7 +90,9 @@ fn exec(testbed: &Testbed, command: &str) -> Result<i32> {
 }
 
 fn write(out: &mut impl Write, bytes: &[u8]) -> Result<()> {
-    out.write_all(bytes).and_then(|()| out.flush()).context("cannot write the command's output")
+    out.write_all(bytes)
+        .and_then(|()| out.flush())
+        .context("cannot write the command's output")
 }
 
 /// The shell's way to tell an exit code from a signal, and timeout(1)'s.
@@ -113,7 +115,10 @@ fn forward_input(mut stdin: Stdin) {
 }
 
 fn put(testbed: &Testbed, file: &Path, remote: Option<String>) -> Result<()> {
-    let name = file.file_name().context("this is no file")?.to_string_lossy();
+    let name = file
+        .file_name()
+        .context("this is no file")?
+        .to_string_lossy();
     let remote = remote.unwrap_or_else(|| format!("/root/{name}"));
     testbed.put(file, &remote)?;
     if std::io::stderr().is_terminal() {

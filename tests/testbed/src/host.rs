@@ -14,6 +14,7 @@ use crate::progress::{Progress, step};
 const PROGRAMS: &[(&str, &str)] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("mmdebstrap", "mmdebstrap"),
+    ("gpg", "gpg"),
     ("mke2fs", "e2fsprogs"),
     ("setpriv", "util-linux"),
     ("gzip", "gzip"),

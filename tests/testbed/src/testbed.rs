@@ -242,13 +242,17 @@ fn news<'l>(old: &str, new: &'l str) -> &'l str {
     new.strip_prefix(old).unwrap_or(new)
 }
 
-/// Starts the machine that is kept, unless it runs.
+/// Starts the machine that is kept, unless it runs. One that cannot be talked to, because another
+/// build started it or it hangs, is replaced.
 pub fn up(root: &Path, log: &mut dyn Progress) -> Result<Up> {
     let cache = cache(root)?;
     let place = Place::new(&cache);
     let _lock = place.lock()?;
     if place.state() != State::Absent {
-        return Ok(Up::Already);
+        match Testbed::connect(root) {
+            Ok(_) => return Ok(Up::Already),
+            Err(error) => log.say(&format!("testbed: replacing one: {}", first_line(&error))),
+        }
     }
     let prepared = Prepared::make(root, &cache, log)?;
     start_somehow(&cache, log, |accelerator, log| {

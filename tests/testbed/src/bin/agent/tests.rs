@@ -100,7 +100,7 @@ fn a_time_limit_ends_the_whole_process_group() {
 #[test]
 fn a_large_input_comes_back_through_cat() {
     let connection = connect(port());
-    let sent: Vec<u8> = (0..5 * WINDOW).map(|i| (i * i >> 7) as u8).collect();
+    let sent: Vec<u8> = (0..5 * WINDOW).map(|i| ((i * i) >> 7) as u8).collect();
     let mut running = start(&connection, "cat");
     let mut stdin = running.stdin();
     let received = thread::scope(|scope| {
