@@ -75,6 +75,11 @@ impl<const W: usize> FrontRing<W> {
         self.req_prod_pvt.wrapping_sub(self.rsp_cons)
     }
 
+    /// The number of the next request, counted from the ring's first one.
+    pub fn next_index(&self) -> u32 {
+        self.req_prod_pvt
+    }
+
     /// Puts a request into the ring, to be published later. The caller has seen that there is room.
     pub fn put(&mut self, request: &[u32; W]) {
         assert!(self.room() > 0, "a request for a full ring");

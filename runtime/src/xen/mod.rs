@@ -8,6 +8,7 @@ pub mod console;
 pub mod events;
 pub mod front_ring;
 pub mod grants;
+pub mod netfront;
 pub mod ring;
 pub mod shared_page;
 pub mod xenstore;

@@ -13,6 +13,40 @@ const LAYOUT: Layout = match Layout::from_size_align(PAGE, PAGE) {
     Err(_) => panic!(),
 };
 
+/// The number of the page at `address`: RAM is mapped one to one.
+#[cfg(not(test))]
+pub fn frame_of(address: *const u8) -> u64 {
+    (address as usize / PAGE) as u64
+}
+
+#[cfg(test)]
+pub use fake::frame_of;
+
+/// Page numbers for tests on Linux, whose addresses have more bits than a grant's frame.
+#[cfg(test)]
+pub mod fake {
+    use core::cell::RefCell;
+
+    std::thread_local!(static PAGES: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) });
+
+    /// A number for the page at `address`, for this test.
+    pub fn frame_of(address: *const u8) -> u64 {
+        PAGES.with_borrow_mut(|pages| {
+            let address = address as usize;
+            let known = pages.iter().position(|&page| page == address);
+            known.unwrap_or_else(|| {
+                pages.push(address);
+                pages.len() - 1
+            }) as u64
+        })
+    }
+
+    /// The page of this number.
+    pub fn address_of(frame: u64) -> *mut u8 {
+        PAGES.with_borrow(|pages| pages[frame as usize] as *mut u8)
+    }
+}
+
 /// A page of our own, zeroed, at a page's boundary.
 pub struct SharedPage(NonNull<u8>);
 
@@ -26,9 +60,9 @@ impl SharedPage {
         NonNull::new(unsafe { alloc_zeroed(LAYOUT) }).map(Self)
     }
 
-    /// The page's number, as grants name it: RAM is mapped one to one.
+    /// The page's number, as grants name it.
     pub fn frame(&self) -> u64 {
-        (self.0.as_ptr() as usize / PAGE) as u64
+        frame_of(self.0.as_ptr())
     }
 
     /// Copies bytes out, from `offset` on. Panics if they are not all within the page.
