@@ -7,11 +7,12 @@ use crate::launch::Launch;
 use crate::scenario::Scenario;
 use crate::xen::{Xen, symbolize};
 
-/// A fault, the words that must be on the console, and the function that the backtrace must name.
+/// A fault, the words that must be on the console, and the functions that the backtrace must name,
+/// each after the other.
 struct Fault {
     argument: &'static str,
     says: &'static [&'static str],
-    function: &'static str,
+    frames: &'static [&'static str],
     /// A processor exception comes with registers, a panic does not.
     registers: bool,
 }
@@ -19,12 +20,12 @@ struct Fault {
 const fn exception(
     argument: &'static str,
     says: &'static [&'static str],
-    function: &'static str,
+    frames: &'static [&'static str],
 ) -> Fault {
     Fault {
         argument,
         says,
-        function,
+        frames,
         registers: true,
     }
 }
@@ -32,45 +33,65 @@ const fn exception(
 const fn message(
     argument: &'static str,
     says: &'static [&'static str],
-    function: &'static str,
+    frames: &'static [&'static str],
 ) -> Fault {
     Fault {
         argument,
         says,
-        function,
+        frames,
         registers: false,
     }
 }
 
 const FAULTS_TABLE: [Fault; 13] = [
-    exception("null", &["null pointer"], "read_null"),
-    exception("null-in-thread", &["null pointer", "unlucky"], "read_null"),
-    exception("wild", &["0x7000dead0000"], "read_wild"),
+    exception("null", &["null pointer"], &["read_null", "main"]),
+    exception(
+        "null-in-thread",
+        &["null pointer", "unlucky"],
+        &["read_null"],
+    ),
+    exception("wild", &["0x7000dead0000"], &["read_wild", "main"]),
     exception(
         "non-canonical",
         &["general protection"],
-        "read_non_canonical",
+        &["read_non_canonical", "main"],
     ),
-    exception("write-text", &["write to", "read-only"], "write_text"),
-    exception("execute-data", &["execution of data"], "execute_data"),
-    exception("divide", &["division"], "divide_by_zero"),
+    exception(
+        "write-text",
+        &["write to", "read-only"],
+        &["write_text", "main"],
+    ),
+    exception(
+        "execute-data",
+        &["execution of data"],
+        &["execute_data", "main"],
+    ),
+    exception("divide", &["division"], &["divide_by_zero", "main"]),
     exception(
         "undefined",
         &["invalid instruction"],
-        "undefined_instruction",
+        &["undefined_instruction", "main"],
     ),
-    exception("stack-overflow", &["stack overflow"], "overflow_stack"),
+    exception(
+        "stack-overflow",
+        &["stack overflow"],
+        &["overflow_stack", "overflow_stack"],
+    ),
     exception(
         "stack-overflow-in-thread",
         &["stack overflow", "unlucky"],
-        "overflow_stack",
+        &["overflow_stack", "overflow_stack"],
     ),
-    message("abort", &["abort"], "abort_at_once"),
-    message("panic", &["nobody catches this"], "panic_uncaught"),
+    message("abort", &["abort"], &["abort_at_once", "main"]),
+    message(
+        "panic",
+        &["nobody catches this"],
+        &["panic_uncaught", "main"],
+    ),
     message(
         "panic-in-drop",
         &["the first panic", "the second panic"],
-        "panic_twice",
+        &["panic_twice", "main"],
     ),
 ];
 
@@ -114,13 +135,13 @@ fn seen(xen: &Xen, fault: &Fault) -> Result<()> {
             );
         }
     }
-    names_the_place(&console, fault.function)
+    names_the_place(&console, fault.frames)
 }
 
-/// The backtrace names the function and a line of it, and then `main`.
-fn names_the_place(console: &str, function: &str) -> Result<()> {
+/// The backtrace names the functions, in this order, each with a line of the guest's source.
+fn names_the_place(console: &str, frames: &[&str]) -> Result<()> {
     let mut lines = console.lines();
-    for name in [function, "main"] {
+    for name in frames {
         let place = format!("{name} at runtime/faults/src/main.rs:");
         let frame = lines.find(|line| line.contains(&place));
         ensure!(
