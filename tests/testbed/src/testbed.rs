@@ -251,7 +251,7 @@ pub fn up(root: &Path, log: &mut dyn Progress) -> Result<Up> {
     if place.state() != State::Absent {
         match Testbed::connect(root) {
             Ok(_) => return Ok(Up::Already),
-            Err(error) => log.say(&format!("testbed: replacing one: {}", first_line(&error))),
+            Err(error) => log.say(&format!("testbed: replacing one: {}", in_one_line(&error))),
         }
     }
     let prepared = Prepared::make(root, &cache, log)?;
@@ -371,21 +371,20 @@ fn start_somehow(
                     Ok(testbed)
                 }
                 Err(error) => {
-                    log.say(&format!("testbed: not KVM: {}", first_line(&error)));
+                    log.say(&format!("testbed: not KVM: {}", in_one_line(&error)));
+                    let testbed = start(Accelerator::Emulation, log)?;
+                    // Only now: the reason may have had nothing to do with KVM.
                     probe.remember(Accelerator::Emulation)?;
-                    start(Accelerator::Emulation, log)
+                    Ok(testbed)
                 }
             }
         }
     }
 }
 
-fn first_line(error: &anyhow::Error) -> String {
-    format!("{error:#}")
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+fn in_one_line(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    text.lines().take(2).collect::<Vec<_>>().join(" ")
 }
 
 /// Removes the folders of machines whose processes are gone.
