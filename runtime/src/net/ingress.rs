@@ -17,9 +17,6 @@ use super::tcp::{Connection, Flags, Header, Segment, State, Tuple};
 use super::time::Instant;
 use crate::Errno;
 
-/// Handshakes that all listeners together may have unfinished: each costs a connection without buffers,
-/// so some two megabytes.
-const HALF_OPEN_MAX: u32 = 2048;
 /// A listener may have this many unfinished handshakes however small its backlog is.
 const HALF_OPEN_MIN: usize = 64;
 
@@ -236,7 +233,8 @@ impl Stack {
         if listener.queue.len() >= listener.backlog {
             return Err(DropReason::BacklogFull);
         }
-        if listener.half_open >= listener.backlog.max(HALF_OPEN_MIN) || total >= HALF_OPEN_MAX {
+        if listener.half_open >= listener.backlog.max(HALF_OPEN_MIN) || total >= self.half_open_max
+        {
             return Err(DropReason::HalfOpenFull);
         }
         let (options, mapped) = (

@@ -67,6 +67,9 @@ pub struct Stack {
     pub(super) tcp_ports: BTreeMap<u16, Vec<u32>>,
     pub(super) udp_ports: BTreeMap<u16, Vec<u32>>,
     pub(super) time_wait: TimeWait,
+    /// Handshakes that all listeners together may have unfinished: each costs a connection without
+    /// buffers, so an eighth of the sockets' memory at most.
+    pub(super) half_open_max: u32,
     pub(super) timers: BTreeSet<(Instant, u32)>,
     /// Connections that may have something to send, each once.
     pub(super) dirty: VecDeque<u32>,
@@ -87,14 +90,10 @@ impl Stack {
     pub fn new(interface: Interface, config: Config, secret: [u8; 32], now: Instant) -> Stack {
         let Interface {
             mac,
-            mut capabilities,
+            capabilities,
             memory,
         } = interface;
-        if let Some(mtu) = config.mtu {
-            capabilities.mtu = capabilities.mtu.min(mtu);
-        }
-        capabilities.gso_v4 &= capabilities.checksum_v4;
-        capabilities.gso_v6 &= capabilities.checksum_v6;
+        let capabilities = bounded(capabilities, &config);
         let mut secret = Secret::new(&secret);
         let neighbors = Neighbors::new(secret.table_key());
         let mut network = Network::new(
@@ -122,7 +121,8 @@ impl Stack {
             connections: HashMap::with_hasher(secret.table_key()),
             tcp_ports: BTreeMap::new(),
             udp_ports: BTreeMap::new(),
-            time_wait: TimeWait::new(secret.table_key()),
+            time_wait: TimeWait::new(secret.table_key(), (memory.total / 4096).clamp(64, 4096)),
+            half_open_max: (memory.total / 8192).clamp(64, 2048) as u32,
             timers: BTreeSet::new(),
             dirty: VecDeque::new(),
             starved: Vec::new(),
@@ -173,6 +173,12 @@ impl Stack {
         !self.dirty.is_empty() || self.network.is_waiting()
     }
 
+    /// Whether some connection holds written bytes that its peer has not acknowledged.
+    pub fn is_delivering(&self) -> bool {
+        let unsent = |id: u32| self.tcp_unsent_bytes(SocketId(id)) > 0;
+        self.sockets.ids().into_iter().any(unsent)
+    }
+
     /// Names the sockets whose readiness gained an edge since the last call; new data on a readable
     /// socket is an edge too, as edge-triggered `epoll` wants it.
     pub fn take_changed(&mut self, tell: &mut dyn FnMut(SocketId)) {
@@ -198,6 +204,12 @@ impl Stack {
         self.network.routes.addresses()
     }
 
+    /// Whether packets to this address come back to ourselves. `bind` to others' addresses works without
+    /// asking; a shell that wants Linux's EADDRNOTAVAIL where `IP_TRANSPARENT` is not set asks here.
+    pub fn is_own_address(&self, address: IpAddr) -> bool {
+        self.network.routes.is_own(super::route::unmap(address))
+    }
+
     /// Name servers and fixed host names.
     pub fn config(&self) -> &Config {
         &self.config
@@ -211,10 +223,7 @@ impl Stack {
     /// The device was connected again, perhaps elsewhere: neighbours are forgotten, ours are told, and
     /// the device may have learned or unlearned tricks.
     pub fn relink(&mut self, now: Instant, capabilities: Capabilities) {
-        self.network.capabilities = capabilities;
-        if let Some(mtu) = self.config.mtu {
-            self.network.capabilities.mtu = capabilities.mtu.min(mtu);
-        }
+        self.network.capabilities = bounded(capabilities, &self.config);
         self.device_full = false;
         for id in self.network.neighbors.clear().connections {
             self.settle(now, id);
@@ -286,4 +295,16 @@ impl Stack {
         }
         self.network.announce_arp();
     }
+}
+
+/// The smallest packet that every IPv4 network passes (RFC 791 §3.2); a device that says less is mistaken.
+const MTU_MIN: u16 = 576;
+
+/// What a device says of itself, without what cannot be.
+fn bounded(mut capabilities: Capabilities, config: &Config) -> Capabilities {
+    let mtu = config.mtu.unwrap_or(u16::MAX).min(capabilities.mtu);
+    capabilities.mtu = mtu.max(MTU_MIN);
+    capabilities.gso_v4 &= capabilities.checksum_v4;
+    capabilities.gso_v6 &= capabilities.checksum_v6;
+    capabilities
 }

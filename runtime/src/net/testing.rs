@@ -77,6 +77,8 @@ impl Link {
 pub(crate) struct Port {
     pub(crate) frames: Vec<(TxMeta, Vec<u8>)>,
     pub(crate) room: usize,
+    /// The longest frame that is not to be cut.
+    pub(crate) packet_max: usize,
 }
 
 impl TxDevice for Port {
@@ -87,8 +89,12 @@ impl TxDevice for Port {
     fn send(&mut self, len: usize, meta: TxMeta, fill: impl FnOnce(&mut [u8])) {
         assert!(self.has_room(len), "sent without room");
         match meta.gso {
-            None => assert!(len <= 1514, "a packet of {len} bytes"),
-            Some(gso) => assert!(len <= 65_535 && (1..=1460).contains(&gso.size)),
+            None => assert!(len <= self.packet_max, "a packet of {len} bytes"),
+            Some(gso) => {
+                assert!(len <= 65_549 && gso.size > 0);
+                let headers = if gso.kind == GsoKind::TcpV4 { 54 } else { 74 };
+                assert!(usize::from(gso.size) + headers <= self.packet_max);
+            }
         }
         let mut frame = vec![0xee; len];
         fill(&mut frame);
@@ -119,6 +125,7 @@ pub(crate) struct World {
     pub(crate) sent: Vec<(usize, Vec<u8>)>,
     pub(crate) keep_sent: bool,
     pub(crate) port_room: usize,
+    pub(crate) packet_max: usize,
 }
 
 pub(crate) fn mac(host: usize) -> Mac {
@@ -177,6 +184,7 @@ impl World {
             sent: Vec::new(),
             keep_sent: false,
             port_room: usize::MAX,
+            packet_max: 1514,
         }
     }
 
@@ -187,6 +195,7 @@ impl World {
                 let mut port = Port {
                     frames: Vec::new(),
                     room: self.port_room,
+                    packet_max: self.packet_max,
                 };
                 self.hosts[host].transmit(self.now, &mut port);
                 let full = port.frames.len() == self.port_room;

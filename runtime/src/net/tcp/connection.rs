@@ -163,6 +163,50 @@ pub(crate) struct ReceiveSpace {
     pub(crate) shut: bool,
 }
 
+impl SendSpace {
+    fn new(now: Instant, iss: Seq, mss: u16) -> SendSpace {
+        SendSpace {
+            una: iss,
+            nxt: iss,
+            max: iss,
+            window: 0,
+            window_max: 0,
+            wl1: Seq(0),
+            wl2: Seq(0),
+            scale: 0,
+            mss,
+            fin: false,
+            buffer: Buffer::default(),
+            sacked: Ranges::default(),
+            sack_permitted: false,
+            duplicate_acks: 0,
+            recovery: None,
+            suspect_at: None,
+            tail_probed: false,
+            again: None,
+            timed: None,
+            last_sent: now,
+        }
+    }
+}
+
+impl ReceiveSpace {
+    fn new(limits: &Limits) -> ReceiveSpace {
+        ReceiveSpace {
+            nxt: Seq(0),
+            edge: Seq(0),
+            scale: WINDOW_SCALE,
+            buffer: Buffer::default(),
+            ahead: Ranges::default(),
+            latest: Seq(0),
+            fin: None,
+            limit: RECEIVE_START.min(limits.receive_max),
+            drained: 0,
+            shut: false,
+        }
+    }
+}
+
 /// When to acknowledge.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ack {
@@ -268,40 +312,8 @@ impl Connection {
             options,
             limits,
         } = opening;
-        let snd = SendSpace {
-            una: iss,
-            nxt: iss,
-            max: iss,
-            window: 0,
-            window_max: 0,
-            wl1: Seq(0),
-            wl2: Seq(0),
-            scale: 0,
-            mss,
-            fin: false,
-            buffer: Buffer::default(),
-            sacked: Ranges::default(),
-            sack_permitted: false,
-            duplicate_acks: 0,
-            recovery: None,
-            suspect_at: None,
-            tail_probed: false,
-            again: None,
-            timed: None,
-            last_sent: now,
-        };
-        let rcv = ReceiveSpace {
-            nxt: Seq(0),
-            edge: Seq(0),
-            scale: WINDOW_SCALE,
-            buffer: Buffer::default(),
-            ahead: Ranges::default(),
-            latest: Seq(0),
-            fin: None,
-            limit: RECEIVE_START.min(limits.receive_max),
-            drained: 0,
-            shut: false,
-        };
+        let snd = SendSpace::new(now, iss, mss);
+        let rcv = ReceiveSpace::new(&limits);
         Connection {
             tuple,
             state,

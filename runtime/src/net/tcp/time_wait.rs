@@ -1,6 +1,6 @@
 //! Connections in TIME-WAIT (RFC 9293 §3.3.2): a line in a table instead of a connection.
 //!
-//! Bounded: beyond [`ENTRIES_MAX`] the oldest gives way. A new SYN beyond the old stream's end takes the
+//! Bounded: beyond so many the oldest gives way. A new SYN beyond the old stream's end takes the
 //! place at once (RFC 9293 §3.10.7.4).
 
 use alloc::collections::VecDeque;
@@ -13,8 +13,6 @@ use super::connection::Connection;
 use super::segment::{Flags, Segment};
 use super::{Seq, Tuple};
 
-/// Most lines: half a megabyte.
-const ENTRIES_MAX: usize = 4096;
 /// Twice the longest life of a segment, as Linux takes it.
 const DURATION: u64 = 60 * SECOND;
 
@@ -42,13 +40,16 @@ pub(crate) struct TimeWait {
     entries: HashMap<Tuple, Entry, TableKey>,
     /// In the order in which they expire, since all wait equally long.
     order: VecDeque<(Instant, Tuple)>,
+    /// Most lines, of some 170 bytes each.
+    most: usize,
 }
 
 impl TimeWait {
-    pub(crate) fn new(key: TableKey) -> TimeWait {
+    pub(crate) fn new(key: TableKey, most: usize) -> TimeWait {
         TimeWait {
             entries: HashMap::with_hasher(key),
             order: VecDeque::new(),
+            most,
         }
     }
 
@@ -61,7 +62,7 @@ impl TimeWait {
     }
 
     pub(crate) fn add(&mut self, now: Instant, connection: &Connection) {
-        if self.order.len() >= ENTRIES_MAX {
+        if self.order.len() >= self.most {
             self.remove_oldest();
         }
         let expires = now.after(DURATION);

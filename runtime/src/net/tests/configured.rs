@@ -8,6 +8,7 @@ fn frames(stack: &mut Stack, now: Instant) -> Vec<Vec<u8>> {
     let mut port = Port {
         frames: Vec::new(),
         room: usize::MAX,
+        packet_max: 1514,
     };
     stack.transmit(now, &mut port);
     port.frames.into_iter().map(|(_, frame)| frame).collect()

@@ -99,3 +99,31 @@ fn a_device_with_one_slot_loses_nothing() {
     world.transfer(0, client, server, &data);
     assert_eq!(world.hosts[0].counters().tcp_retransmissions, 0);
 }
+
+/// Packets of other sizes, and devices that say impossible things.
+#[test]
+fn other_packet_sizes() {
+    for (mtu, gso) in [
+        (0, false),
+        (600, true),
+        (1280, true),
+        (9000, false),
+        (9000, true),
+        (65_535, true),
+    ] {
+        let capabilities = Capabilities {
+            mtu,
+            gso_v4: gso,
+            gso_v6: gso,
+            ..OFFLOADING
+        };
+        let mut world = World::new("sizes", Link::PERFECT, capabilities);
+        world.packet_max = usize::from(mtu.max(576)) + 14;
+        for address in ["10.0.0.2:80", "[fd00::2]:80"] {
+            let (client, server) = world.pair(address);
+            let data = world.random.bytes(1 << 20);
+            world.transfer(0, client, server, &data);
+            world.transfer(1, server, client, &data);
+        }
+    }
+}
