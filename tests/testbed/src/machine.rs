@@ -70,7 +70,11 @@ const XEN_ARGUMENTS: &str = "dom0_mem=1536M,max:1536M console=com1 com1=115200 b
 const KERNEL_ARGUMENTS: &str = "console=hvc0 quiet loglevel=4 panic=-1";
 
 /// The folder of one machine: its sockets, its console's log, links to the files it boots from.
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// Whether it goes with this value.
+    temporary: bool,
+}
 
 impl Folder {
     /// Makes the folder, anew if it is there.
@@ -88,16 +92,25 @@ impl Folder {
             symlink(fs::canonicalize(target)?, path.join(link))?;
         }
         fs::write(path.join("initrd"), initrd).context("cannot write the initial RAM disk")?;
-        Ok(Self(path))
+        Ok(Self::of_running(path))
     }
 
     /// The folder of a machine that runs.
     pub(crate) fn of_running(path: PathBuf) -> Self {
-        Self(path)
+        Self {
+            path,
+            temporary: false,
+        }
+    }
+
+    /// Removes the folder when this value goes.
+    pub(crate) fn temporary(mut self) -> Self {
+        self.temporary = true;
+        self
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// QEMU's command line, to which the caller adds how it shall live.
@@ -147,7 +160,7 @@ impl Folder {
     /// Opens a session on a free port.
     pub(crate) fn connect(&self, deadline: Instant) -> Result<(Connection, PortLock)> {
         for index in 0..PORTS {
-            let lock = File::create(self.0.join(format!("port{index}.lock")))
+            let lock = File::create(self.path.join(format!("port{index}.lock")))
                 .context("cannot lock a port of the testbed")?;
             if lock.try_lock().is_ok() {
                 let stream = self.open_port(index)?;
@@ -162,14 +175,14 @@ impl Folder {
 
     fn open_port(&self, index: usize) -> Result<UnixStream> {
         // A socket's address has room for 108 bytes, which the folder's path alone may take.
-        let folder = File::open(&self.0).context("the machine has no folder")?;
+        let folder = File::open(&self.path).context("the machine has no folder")?;
         let path = format!("/proc/self/fd/{}/port{index}", folder.as_raw_fd());
         UnixStream::connect(path).context("cannot connect to the machine")
     }
 
     /// The last lines on the machine's serial console: Xen's and dom0's own.
     pub(crate) fn serial_tail(&self) -> String {
-        let bytes = fs::read(self.0.join("serial.log")).unwrap_or_default();
+        let bytes = fs::read(self.path.join("serial.log")).unwrap_or_default();
         console::tail(&console::clean(&bytes), 30)
     }
 
@@ -179,6 +192,15 @@ impl Folder {
             "{error:#}\nthe last lines of the machine's console:\n{}",
             self.serial_tail()
         )
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if self.temporary {
+            // If this fails, the next process that starts a machine removes it.
+            let _ = fs::remove_dir_all(&self.path);
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{agent, host, xl};
 
 /// A Xen machine. Threads share it by reference; all of its methods may be called at once.
 pub struct Testbed {
-    // In this order: first the session ends, then the machine.
+    // In this order: first the session ends, then the machine, then its folder goes.
     connection: Connection,
     _port: PortLock,
     _owned: Option<Owned>,
@@ -301,7 +301,7 @@ impl Prepared {
         let path = self
             .cache
             .join(format!("own/{}-{number}", std::process::id()));
-        let folder = Folder::make(path, &self.image, &self.initrd)?;
+        let folder = Folder::make(path, &self.image, &self.initrd)?.temporary();
         boot(accelerator, log, || {
             let owned = Owned::start(&folder, accelerator)?;
             Testbed::open(
