@@ -179,7 +179,8 @@ impl Domain<'_> {
         }
     }
 
-    /// Waits until it has ended and everything it wrote is in the console's log.
+    /// Waits until it has ended and everything it wrote is in the console's log. A domain that
+    /// its configuration starts again does not end: wait for what its next life writes.
     pub fn wait_for_end(&self, limit: Duration) -> Result<End> {
         let command = format!("{} end {}", agent::PATH, self.name);
         let output = self.testbed.command(&command).timeout(limit).run()?;
