@@ -41,6 +41,11 @@ pub fn handle(port: Port, handler: Handler) {
     HANDLERS.borrow().push((port, handler));
 }
 
+/// Calls nobody any more when `port` is pending.
+pub fn forget(port: Port) {
+    HANDLERS.borrow().retain(|&(handled, _)| handled != port);
+}
+
 /// Calls the handlers of all pending ports.
 pub fn dispatch() {
     let Some(pending) = pending() else { return };

@@ -4,14 +4,16 @@
 //! rsi, rdx; Xen may change all argument registers.
 
 use super::cpu::cpuid;
+use crate::xen::grants::DomainId;
 use crate::xen::{Port, ShutdownReason};
 use core::arch::asm;
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Bytes of a page.
 const PAGE: usize = crate::memory::PAGE;
 
+static COUNT: AtomicU64 = AtomicU64::new(0);
 static INTEL: AtomicBool = AtomicBool::new(false);
 
 /// Finds out how to call. Fails if the hypervisor is not Xen.
@@ -33,9 +35,16 @@ pub fn init() -> Result<(), &'static str> {
     }
 }
 
+/// How many hypercalls were made.
+pub fn count() -> u64 {
+    COUNT.load(Ordering::Relaxed)
+}
+
 /// # Safety
 /// The arguments are what the hypercall's header says, and nothing it writes is used otherwise.
 unsafe fn hypercall(number: u64, first: u64, second: u64, third: u64) -> i64 {
+    // One vCPU: nothing can come between.
+    COUNT.store(COUNT.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     let result;
     // SAFETY: the caller vouches for the arguments; all registers that Xen may change are named.
     unsafe {
@@ -92,6 +101,30 @@ pub fn notify(port: Port) {
     unsafe { hypercall(EVENT_CHANNEL_OP, 4, &raw const port.0 as u64, 0) };
 }
 
+/// A new event channel that `domain` can bind to (EVTCHNOP_alloc_unbound).
+pub fn allocate_port(domain: DomainId) -> Option<Port> {
+    #[repr(C)]
+    struct AllocUnbound {
+        dom: u16,
+        remote_dom: u16,
+        port: u32,
+    }
+    let mut argument = AllocUnbound {
+        dom: DOMID_SELF,
+        remote_dom: domain.0,
+        port: 0,
+    };
+    // SAFETY: EVTCHNOP_alloc_unbound = 6 reads and writes the structure.
+    let result = unsafe { hypercall(EVENT_CHANNEL_OP, 6, &raw mut argument as u64, 0) };
+    (result == 0).then_some(Port(argument.port))
+}
+
+/// Ends an event channel (EVTCHNOP_close).
+pub fn close_port(port: Port) {
+    // SAFETY: EVTCHNOP_close = 3 takes a pointer to the port.
+    unsafe { hypercall(EVENT_CHANNEL_OP, 3, &raw const port.0 as u64, 0) };
+}
+
 /// An HVM parameter of this domain (HVMOP_get_param).
 pub fn hvm_parameter(index: u32) -> Option<u64> {
     #[repr(C)]
@@ -112,11 +145,29 @@ pub fn hvm_parameter(index: u32) -> Option<u64> {
     (result == 0).then_some(argument.value)
 }
 
-/// Puts the shared info page at the physical page `frame` (XENMEM_add_to_physmap, XENMAPSPACE_shared_info).
+/// Puts the shared info page at the physical address `place` (XENMAPSPACE_shared_info).
 ///
 /// # Safety
 /// Nothing may be there: Xen frees a RAM page that it replaces.
-pub unsafe fn map_shared_info(frame: usize) -> bool {
+pub unsafe fn map_shared_info(place: usize) -> bool {
+    // SAFETY: promised by the caller.
+    unsafe { add_to_physmap(0, 0, place) }
+}
+
+/// Puts page `index` of the grant table at the physical address `place` (XENMAPSPACE_grant_table).
+///
+/// # Safety
+/// Nothing may be there.
+pub unsafe fn map_grant_frame(index: usize, place: usize) -> bool {
+    // SAFETY: promised by the caller.
+    unsafe { add_to_physmap(1, index as u64, place) }
+}
+
+/// XENMEM_add_to_physmap.
+///
+/// # Safety
+/// Nothing may be at `place`.
+unsafe fn add_to_physmap(space: u32, idx: u64, place: usize) -> bool {
     #[repr(C)]
     struct AddToPhysmap {
         domid: u16,
@@ -128,9 +179,9 @@ pub unsafe fn map_shared_info(frame: usize) -> bool {
     let argument = AddToPhysmap {
         domid: DOMID_SELF,
         size: 0,
-        space: 0,
-        idx: 0,
-        gpfn: (frame / PAGE) as u64,
+        space,
+        idx,
+        gpfn: (place / PAGE) as u64,
     };
     // SAFETY: XENMEM_add_to_physmap = 7 reads the structure; the place is free, says the caller.
     unsafe { hypercall(MEMORY_OP, 7, &raw const argument as u64, 0) == 0 }

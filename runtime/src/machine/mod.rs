@@ -4,8 +4,10 @@
 //! console, xenstore → command line → the main thread → constructors → `main`.
 
 mod console;
+mod counters;
 mod cpu;
 mod debug;
+pub mod devices;
 mod entry;
 mod events;
 mod exceptions;
@@ -13,8 +15,10 @@ mod frames;
 mod hypercall;
 pub mod lifecycle;
 pub mod memory;
+pub mod net;
 mod paging;
 pub mod report;
+pub mod resolver;
 mod store;
 pub mod threads;
 pub mod time;
@@ -96,6 +100,7 @@ fn connect(ram: &Ram) {
         ));
     }
     let mut devices = Vec::from([SHARED_INFO]);
+    devices.extend((0..devices::GRANT_PAGES).map(|page| devices::GRANT_TABLE + page * PAGE));
     devices.extend(store.map(|(page, _)| page));
     devices.extend(console.map(|(page, _)| page));
     // SAFETY: the ranges come from the memory map, the pages from the toolstack.
@@ -310,6 +315,7 @@ mod program {
             (arguments.len() as c_int, arguments.as_ptr())
         };
         let environ = crate::posix::environment_pointer();
+        super::devices::start();
         let first = &raw const __init_array_start;
         let length = (&raw const __init_array_end as usize - first as usize) / size_of::<usize>();
         for index in 0..length {

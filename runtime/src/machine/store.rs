@@ -5,7 +5,7 @@
 //! `control/shutdown`; the domain answers under `control/` and tells its exit code under `data/`.
 
 use super::events::{self, Xen};
-use super::{hypercall, lifecycle, report};
+use super::{counters, devices, hypercall, lifecycle, report};
 use crate::Global;
 use crate::boot::command_line::CommandLine;
 use crate::memory::PAGE;
@@ -19,6 +19,9 @@ const STORE_PFN: u32 = 1;
 const STORE_EVTCHN: u32 = 2;
 /// Variables taken from xenstore at most: each costs a round trip at boot.
 const VARIABLES_MAX: usize = 1024;
+
+/// The token of the watch for requests of counters.
+const COUNTERS: &[u8] = b"counters";
 
 static CLIENT: Global<Option<Client<'static>>> = Global::new(None);
 
@@ -42,6 +45,7 @@ pub unsafe fn init(page: usize, port: Port) {
         let _ = client.post_write(&Xen, path.as_bytes(), b"1");
     }
     let _ = client.post_watch(&Xen, b"control/shutdown", b"shutdown");
+    let _ = client.post_watch(&Xen, counters::REQUEST.as_bytes(), COUNTERS);
     *CLIENT.borrow() = Some(client);
     events::handle(port, arrived);
 }
@@ -106,6 +110,48 @@ fn set_unless_set(line: &mut CommandLine, name: Vec<u8>, value: Vec<u8>) {
     }
 }
 
+/// Runs `f` on the conversation, if there is one.
+fn with_client<R>(
+    f: impl FnOnce(&mut Client<'static>) -> Result<R, StoreError>,
+) -> Result<R, StoreError> {
+    CLIENT.borrow().as_mut().map_or(Err(StoreError::Broken), f)
+}
+
+/// A node's value.
+pub fn read(path: &str) -> Result<Vec<u8>, StoreError> {
+    with_client(|client| client.read(&Xen, path.as_bytes()))
+}
+
+/// The names of a node's children.
+pub fn directory(path: &str) -> Result<Vec<Vec<u8>>, StoreError> {
+    with_client(|client| client.directory(&Xen, path.as_bytes()))
+}
+
+/// Sets a node's value.
+pub fn write(path: &str, value: &[u8]) -> Result<(), StoreError> {
+    with_client(|client| client.write(&Xen, path.as_bytes(), value))
+}
+
+/// Has changes at or below a path announced, to whom the token names ([`arrived`]).
+pub fn watch(path: &str, token: &str) {
+    let watched = with_client(|client| client.post_watch(&Xen, path.as_bytes(), token.as_bytes()));
+    if let Err(error) = watched {
+        report::warning(format_args!(
+            "{path} in xenstore cannot be watched: {error}"
+        ));
+    }
+}
+
+/// Sets a node without waiting; for what is told to whom it may concern.
+pub fn tell(path: &str, value: &[u8]) {
+    let _ = with_client(|client| client.post_write(&Xen, path.as_bytes(), value));
+}
+
+/// How many requests were sent.
+pub fn requests() -> u64 {
+    CLIENT.borrow().as_ref().map_or(0, Client::requests)
+}
+
 /// Tells the toolstack the program's exit code, for a domain that is kept after its end.
 pub fn tell_exit_code(code: i32) {
     if let Some(mut guard) = CLIENT.try_borrow()
@@ -125,6 +171,11 @@ fn arrived() {
             return;
         };
         if event.token != b"shutdown" {
+            drop(guard);
+            match event.token.as_slice() {
+                COUNTERS => counters::requested(),
+                _ => devices::changed(),
+            }
             continue;
         }
         // The first event comes when the watch is set; there is a value only when one was written.

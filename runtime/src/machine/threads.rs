@@ -5,7 +5,7 @@
 
 use super::lifecycle::SIGNALS;
 use super::tls::Tls;
-use super::{events, lifecycle, memory, time};
+use super::{events, lifecycle, memory, net, time};
 use crate::memory::PAGE;
 use crate::memory::areas::{Protection, Span};
 use crate::signals::{Delivery, SA_RESTART, SA_SIGINFO};
@@ -370,6 +370,7 @@ fn reschedule() {
     let before = threads::current();
     loop {
         events::dispatch();
+        net::tick();
         let next = threads::with(|threads| {
             threads.scheduler.expire(time::now());
             threads.scheduler.pick()
@@ -380,7 +381,9 @@ fn reschedule() {
             }
             return;
         }
-        events::wait(threads::with(|threads| threads.scheduler.next_deadline()));
+        let threads = threads::with(|threads| threads.scheduler.next_deadline());
+        let network = net::next_deadline();
+        events::wait(threads.into_iter().chain(network).min());
     }
 }
 

@@ -20,6 +20,13 @@ pub fn set_environment(name: &[u8], value: &[u8]) {
     environ.store(variables.as_ptr().cast_mut(), Ordering::Relaxed);
 }
 
+/// A variable's value, for the runtime's own use.
+pub fn environment_value(name: &[u8]) -> Option<alloc::vec::Vec<u8>> {
+    let value = VARIABLES.borrow().get(name)?;
+    // SAFETY: values are NUL-terminated and never freed.
+    Some(unsafe { bytes(value) }.to_vec())
+}
+
 /// The list of variables.
 pub fn environment_pointer() -> *const *const c_char {
     let variables = VARIABLES.borrow();

@@ -137,7 +137,7 @@ pub(super) fn write_to(open: &Description, bytes: &[u8]) -> Result<usize, Errno>
 ///
 /// # Safety
 /// `place` has `count` bytes, which may be uninitialised: nothing here looks at them before it wrote them.
-unsafe fn buffer<'b>(place: *mut c_void, count: usize) -> &'b mut [u8] {
+pub(super) unsafe fn buffer<'b>(place: *mut c_void, count: usize) -> &'b mut [u8] {
     if count == 0 {
         return &mut [];
     }

@@ -11,9 +11,11 @@ mod files;
 mod futex;
 mod heap;
 mod math;
+mod names;
 mod process;
 mod random;
 mod signals;
+mod socket_options;
 mod sockets;
 mod status;
 mod strings;
@@ -22,7 +24,7 @@ mod threads;
 mod time;
 mod unwinding;
 
-pub use environment::{environment_pointer, set_environment};
+pub use environment::{environment_pointer, environment_value, set_environment};
 pub use process::exit;
 pub use threads::run_key_destructors;
 

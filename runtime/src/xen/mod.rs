@@ -11,6 +11,7 @@ pub mod grants;
 pub mod netfront;
 pub mod ring;
 pub mod shared_page;
+pub mod xenbus;
 pub mod xenstore;
 
 /// A local event channel port (`evtchn_port_t`).

@@ -136,11 +136,13 @@ impl Arena {
 
     /// Withdraws the grants and frees the memory; leaks it if the backend still uses a page.
     pub fn release(mut self, grants: &mut Grants) {
-        let all_ended = self
+        // Every grant is ended, also behind one that cannot be.
+        let in_use = self
             .grants
             .drain(..)
-            .fold(true, |all, grant| grants.end(grant) && all);
-        if let Some(layout) = layout(self.size).filter(|_| all_ended) {
+            .filter(|&grant| !grants.end(grant))
+            .count();
+        if let Some(layout) = layout(self.size).filter(|_| in_use == 0) {
             // SAFETY: allocated in `new` with this layout.
             unsafe { dealloc(self.start.as_ptr(), layout) };
         }

@@ -1,0 +1,201 @@
+//! The devices: found in xenstore, connected and disconnected as the toolstack says.
+//!
+//! A thread of the runtime's own does this beside the program. It runs first, so that the backends are at work
+//! while `main` begins; then it sleeps until something under `device/` or a backend's state changes.
+
+use super::{events, hypercall, net, report, store, threads, time};
+use crate::Global;
+use crate::threads::waits::ANY;
+use crate::xen::Port;
+use crate::xen::grants::{DomainId, Entry, Grants};
+use crate::xen::xenbus::{self, State};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ffi::c_void;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// Pages of the grant table: 2048 grants, four large devices.
+pub const GRANT_PAGES: usize = 4;
+/// Where the grant table goes, behind the shared info page.
+pub const GRANT_TABLE: usize = super::SHARED_INFO + crate::memory::PAGE;
+/// The thread's stack; memory follows only where it is touched.
+const STACK: usize = 128 * 1024;
+/// How long a backend may be silent before a warning is printed.
+const PATIENCE_NS: u64 = 10_000_000_000;
+
+static GRANTS: Global<Option<Grants<'static>>> = Global::new(None);
+static CHANGED: AtomicBool = AtomicBool::new(true);
+/// Whether the first round through `device/` is done.
+static SCANNED: AtomicBool = AtomicBool::new(false);
+/// What the thread waits for, and what those wait for who need a device: addresses serve as keys.
+static CHANGE_KEY: AtomicU32 = AtomicU32::new(0);
+static SCAN_KEY: AtomicU32 = AtomicU32::new(0);
+
+fn key(of: &'static AtomicU32) -> usize {
+    ptr::from_ref(of) as usize
+}
+
+/// A frontend's place in xenstore, and who is at the other end.
+pub struct Frontend {
+    /// For example `device/vif/0`.
+    pub path: String,
+    /// The backend's directory.
+    pub backend: String,
+    /// The backend's domain.
+    pub backend_id: DomainId,
+}
+
+impl Frontend {
+    fn find(path: String) -> Option<Self> {
+        let backend = store::read(&alloc::format!("{path}/backend")).ok()?;
+        let id = store::read(&alloc::format!("{path}/backend-id")).ok()?;
+        Some(Self {
+            backend: String::from_utf8(backend).ok()?,
+            backend_id: DomainId(u16::try_from(xenbus::number(&id)?).ok()?),
+            path,
+        })
+    }
+
+    /// A node of our directory.
+    pub fn read(&self, node: &str) -> Option<Vec<u8>> {
+        store::read(&alloc::format!("{}/{node}", self.path)).ok()
+    }
+
+    /// A node of the backend's directory.
+    pub fn read_backend(&self, node: &str) -> Option<Vec<u8>> {
+        store::read(&alloc::format!("{}/{node}", self.backend)).ok()
+    }
+
+    /// Whether the backend offers something.
+    pub fn offers(&self, feature: &str) -> bool {
+        self.read_backend(feature)
+            .is_some_and(|value| value == b"1")
+    }
+
+    /// The backend's state.
+    pub fn backend_state(&self) -> State {
+        self.read_backend("state")
+            .map_or(State::Unknown, |value| State::parse(&value))
+    }
+
+    /// Has changes of the backend's state announced to the thread.
+    pub fn watch_backend(&self) {
+        store::watch(&alloc::format!("{}/state", self.backend), "device");
+    }
+
+    /// Writes nodes, then our state: the backend looks at the nodes when the state changes, so they need no
+    /// transaction, and only the last write is waited for.
+    pub fn publish(&self, nodes: &[(&str, String)], state: State) {
+        for (node, value) in nodes {
+            store::tell(&alloc::format!("{}/{node}", self.path), value.as_bytes());
+        }
+        let path = alloc::format!("{}/state", self.path);
+        if let Err(error) = store::write(&path, state.value()) {
+            report::warning(format_args!(
+                "{path} cannot be written in xenstore: {error}"
+            ));
+        }
+    }
+}
+
+/// Runs `f` on the grant table, which is mapped at the first use.
+pub fn with_grants<R>(f: impl FnOnce(&mut Grants<'static>) -> R) -> R {
+    let mut guard = GRANTS.borrow();
+    let grants = guard.get_or_insert_with(|| {
+        for page in 0..GRANT_PAGES {
+            // SAFETY: the place is free (the boot saw that nothing is at SHARED_INFO and behind), and mapped.
+            let mapped = unsafe {
+                hypercall::map_grant_frame(page, GRANT_TABLE + page * crate::memory::PAGE)
+            };
+            assert!(mapped, "the grant table cannot be mapped");
+        }
+        let count = GRANT_PAGES * crate::xen::grants::ENTRIES_PER_PAGE;
+        // SAFETY: the pages are mapped for good, and the entries are atomics.
+        Grants::new(unsafe { core::slice::from_raw_parts(GRANT_TABLE as *const Entry, count) })
+    });
+    f(grants)
+}
+
+/// A new event channel to `backend`, whose events `handler` handles.
+pub fn open_port(backend: DomainId, handler: events::Handler) -> Option<Port> {
+    let port = hypercall::allocate_port(backend)?;
+    events::handle(port, handler);
+    Some(port)
+}
+
+/// Ends an event channel.
+pub fn close_port(port: Port) {
+    events::forget(port);
+    hypercall::close_port(port);
+}
+
+/// Starts the thread and lets it do what can be done at once.
+pub fn start() {
+    store::watch("device", "device");
+    if threads::spawn(run, ptr::null_mut(), STACK, true).is_ok() {
+        threads::yield_now();
+    }
+}
+
+/// Something in xenstore changed that concerns devices.
+pub fn changed() {
+    CHANGED.store(true, Ordering::Relaxed);
+    threads::wake_one(key(&CHANGE_KEY), ANY);
+}
+
+/// Waits until the devices that the domain was made with are known.
+pub fn wait_for_scan() {
+    while !SCANNED.load(Ordering::Relaxed) {
+        threads::wait_for(key(&SCAN_KEY), ANY, None);
+    }
+}
+
+extern "C" fn run(_: *mut c_void) -> *mut c_void {
+    let _ = threads::set_name(crate::threads::current(), b"devices");
+    // Signals are the program's threads' business.
+    threads::set_blocked_signals(u64::MAX);
+    let started = time::now();
+    let mut warned = false;
+    loop {
+        CHANGED.store(false, Ordering::Relaxed);
+        let waiting = net::update();
+        if !SCANNED.swap(true, Ordering::Relaxed) {
+            while threads::wake_one(key(&SCAN_KEY), ANY) {}
+        }
+        if CHANGED.load(Ordering::Relaxed) {
+            continue;
+        }
+        let deadline = (waiting && !warned).then_some(started + PATIENCE_NS);
+        threads::wait_for(key(&CHANGE_KEY), ANY, deadline);
+        if waiting
+            && !warned
+            && time::now() >= started + PATIENCE_NS
+            && !CHANGED.load(Ordering::Relaxed)
+        {
+            report::warning(format_args!(
+                "a backend has not connected for {} s: look at `xl network-list`, `xl block-list` and the \
+                 hotplug scripts' log in dom0",
+                PATIENCE_NS / 1_000_000_000
+            ));
+            warned = true;
+        }
+    }
+}
+
+/// The frontends of a kind, for example `vif`.
+pub fn frontends(kind: &str) -> Vec<Frontend> {
+    let directory = alloc::format!("device/{kind}");
+    let names = store::directory(&directory).unwrap_or_default();
+    let path = |name: &Vec<u8>| {
+        Some(alloc::format!(
+            "{directory}/{}",
+            core::str::from_utf8(name).ok()?
+        ))
+    };
+    names
+        .iter()
+        .filter_map(path)
+        .filter_map(Frontend::find)
+        .collect()
+}

@@ -1,0 +1,441 @@
+//! The network: the stack, its interface, and sockets as objects.
+//!
+//! Frames go from netfront into the stack and back whenever something happened: the interface's event, a
+//! socket call, a deadline of the stack. All of it runs on the stack of the thread that was there.
+
+use super::devices::{self, Frontend};
+use super::{events, hypercall, memory, report, time};
+use crate::descriptors::{Events, FileType, Object, Status, Watchers};
+use crate::net::{
+    Capabilities, Config, Counters, Family, Instant, Interface, Mac, Memory, Shutdown, SocketId,
+    Stack, TxDevice, TxMeta,
+};
+use crate::xen::Port;
+use crate::xen::netfront::{self, Broken, Netfront, Sizes};
+use crate::xen::xenbus::{self, State};
+use crate::{Errno, Global, posix, random};
+use alloc::collections::BTreeMap;
+use alloc::rc::{Rc, Weak};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::any::Any;
+
+/// The environment variable that configures the interface, as `net::Config` reads it.
+const VARIABLE: &[u8] = b"NET";
+
+struct Link {
+    front: Netfront,
+    frontend: Frontend,
+    port: Port,
+}
+
+struct Network {
+    stack: Stack,
+    link: Option<Link>,
+    sockets: BTreeMap<u32, Weak<Socket>>,
+}
+
+static NETWORK: Global<Option<Network>> = Global::new(None);
+
+fn now() -> Instant {
+    Instant(time::now())
+}
+
+/// No interface: everything that is not for ourselves waits or is refused by the stack.
+struct Unplugged;
+
+impl TxDevice for Unplugged {
+    fn has_room(&self, _len: usize) -> bool {
+        false
+    }
+
+    fn send(&mut self, _len: usize, _meta: TxMeta, _fill: impl FnOnce(&mut [u8])) {}
+}
+
+impl Network {
+    fn new(mac: Option<Mac>) -> Self {
+        let total = memory::usage().total / 4;
+        let each = (total / 4).clamp(16 << 10, 1 << 20);
+        let interface = Interface {
+            mac: mac.unwrap_or(Mac([2, 0, 0, 0, 0, 0])),
+            capabilities: Capabilities::default(),
+            memory: Memory {
+                total,
+                receive_max: each,
+                send_max: each,
+            },
+        };
+        let mut secret = [0; 32];
+        random::fill(&mut secret);
+        let stack = Stack::new(interface, config(mac.is_some()), secret, now());
+        Self {
+            stack,
+            link: None,
+            sockets: BTreeMap::new(),
+        }
+    }
+
+    /// Moves frames both ways, and names the sockets that changed.
+    fn exchange(&mut self, changed: &mut Vec<Rc<Socket>>) {
+        let at = now();
+        let broken = match &mut self.link {
+            Some(link) => exchange(&mut self.stack, link, at).is_err(),
+            None => {
+                self.stack.transmit(at, &mut Unplugged);
+                false
+            }
+        };
+        if broken && let Some(link) = self.link.take() {
+            report::warning(format_args!(
+                "{}: its backend broke the rings' protocol",
+                link.frontend.path
+            ));
+            unplug(link);
+        }
+        let sockets = &self.sockets;
+        self.stack
+            .take_changed(&mut |id| changed.extend(sockets.get(&id.0).and_then(Weak::upgrade)));
+    }
+}
+
+fn exchange(stack: &mut Stack, link: &mut Link, at: Instant) -> Result<(), Broken> {
+    let mut notify = link
+        .front
+        .receive(|meta, frame| stack.receive(at, meta, frame))?;
+    link.front.reclaim()?;
+    stack.transmit(at, &mut link.front);
+    notify |= link.front.publish();
+    if notify {
+        hypercall::notify(link.port);
+    }
+    Ok(())
+}
+
+/// The configuration of the environment; without one, and with an interface, DHCP and router
+/// advertisements.
+fn config(has_interface: bool) -> Config {
+    let Some(text) = posix::environment_value(VARIABLE) else {
+        return Config {
+            dhcp: has_interface,
+            slaac: has_interface,
+            ..Config::default()
+        };
+    };
+    let text = String::from_utf8_lossy(&text).into_owned();
+    text.parse().unwrap_or_else(|error| {
+        report::line(format_args!(
+            "the network configuration NET={text} is wrong: {error}"
+        ));
+        report::crash()
+    })
+}
+
+/// Runs `f` on the stack, then moves frames and tells the sockets' watchers.
+pub fn with_stack<R>(f: impl FnOnce(&mut Stack, Instant) -> R) -> R {
+    if NETWORK.borrow().is_none() {
+        // The interface's address must be known first.
+        devices::wait_for_scan();
+    }
+    let mut changed = Vec::new();
+    let result = {
+        let mut guard = NETWORK.borrow();
+        let network = guard.get_or_insert_with(|| Network::new(None));
+        let result = f(&mut network.stack, now());
+        if network.stack.wants_transmit() || network.stack.has_changed() {
+            network.exchange(&mut changed);
+        }
+        result
+    };
+    changed.iter().for_each(|socket| socket.watchers.notify());
+    result
+}
+
+/// Moves frames and tells the sockets' watchers.
+pub fn poll() {
+    let mut changed = Vec::new();
+    if let Some(network) = NETWORK.borrow().as_mut() {
+        network.exchange(&mut changed);
+    }
+    changed.iter().for_each(|socket| socket.watchers.notify());
+}
+
+/// When [`poll`] must be called at the latest.
+pub fn next_deadline() -> Option<u64> {
+    let guard = NETWORK.borrow();
+    guard.as_ref()?.stack.next_deadline().map(|Instant(at)| at)
+}
+
+/// What happened in the stack and at the interface so far.
+pub fn counters() -> Option<(Counters, netfront::Counters)> {
+    let mut guard = NETWORK.borrow();
+    let network = guard.as_mut()?;
+    let link = network.link.as_ref().map(|link| link.front.counters());
+    Some((network.stack.counters().clone(), link.unwrap_or_default()))
+}
+
+/// Brings the interface in line with xenstore; whether a backend is waited for.
+pub fn update() -> bool {
+    let mut frontends = devices::frontends("vif").into_iter();
+    let frontend = frontends.next();
+    if frontends.next().is_some() {
+        report::warning(format_args!("only the first network interface is used"));
+    }
+    let link = NETWORK
+        .borrow()
+        .as_mut()
+        .and_then(|network| network.link.take());
+    match (link, frontend) {
+        (None, None) => false,
+        (None, Some(frontend)) => begin(frontend),
+        (Some(link), None) => {
+            unplug(link);
+            false
+        }
+        (Some(link), Some(_)) => match link.frontend.backend_state() {
+            State::Closing | State::Closed | State::Unknown => {
+                link.frontend.publish(&[], State::Closed);
+                unplug(link);
+                true
+            }
+            state => {
+                put_back(link);
+                poll();
+                state != State::Connected
+            }
+        },
+    }
+}
+
+fn put_back(link: Link) {
+    if let Some(network) = NETWORK.borrow().as_mut() {
+        network.link = Some(link);
+    }
+}
+
+/// Makes the interface's rings and tells the backend, if that is ready; whether it is waited for.
+fn begin(frontend: Frontend) -> bool {
+    let mac = frontend
+        .read("mac")
+        .and_then(|value| xenbus::mac(&value))
+        .map(Mac);
+    if NETWORK.borrow().is_none() {
+        let network = Network::new(mac);
+        *NETWORK.borrow() = Some(network);
+    }
+    frontend.watch_backend();
+    if frontend.backend_state() != State::InitWait {
+        return true;
+    }
+    let sizes = Sizes::for_memory(memory::usage().total);
+    let backend = frontend.backend_id;
+    let Some(front) = devices::with_grants(|grants| Netfront::new(backend, sizes, grants)) else {
+        report::warning(format_args!("{}: no memory for its rings", frontend.path));
+        return false;
+    };
+    let Some(port) = devices::open_port(backend, poll) else {
+        report::warning(format_args!("{}: no event channel is left", frontend.path));
+        devices::with_grants(|grants| front.release(grants));
+        return false;
+    };
+    let capabilities = capabilities(&frontend);
+    let [tx, rx] = front.ring_grants();
+    let one = || "1".to_string();
+    let nodes = [
+        ("tx-ring-ref", tx.0.to_string()),
+        ("rx-ring-ref", rx.0.to_string()),
+        ("event-channel", port.0.to_string()),
+        ("request-rx-copy", one()),
+        ("feature-rx-notify", one()),
+        ("feature-sg", one()),
+        ("feature-gso-tcpv4", one()),
+        ("feature-gso-tcpv6", one()),
+        ("feature-ipv6-csum-offload", one()),
+    ];
+    frontend.publish(&nodes, State::Connected);
+    put_back(Link {
+        front,
+        frontend,
+        port,
+    });
+    with_stack(|stack, now| stack.relink(now, capabilities));
+    poll();
+    true
+}
+
+/// What the backend offers.
+fn capabilities(frontend: &Frontend) -> Capabilities {
+    let scatter = frontend.offers("feature-sg");
+    let v6 = frontend.offers("feature-ipv6-csum-offload");
+    let mtu = frontend
+        .read("mtu")
+        .and_then(|value| xenbus::number(&value));
+    Capabilities {
+        mtu: mtu.and_then(|mtu| u16::try_from(mtu).ok()).unwrap_or(1500),
+        checksum_v4: true,
+        checksum_v6: v6,
+        gso_v4: scatter && frontend.offers("feature-gso-tcpv4"),
+        gso_v6: scatter && v6 && frontend.offers("feature-gso-tcpv6"),
+        frame_max: if scatter { netfront::FRAME_MAX } else { 1514 },
+    }
+}
+
+fn unplug(link: Link) {
+    devices::close_port(link.port);
+    devices::with_grants(|grants| link.front.release(grants));
+}
+
+/// A TCP or UDP socket.
+pub struct Socket {
+    id: SocketId,
+    datagrams: bool,
+    watchers: Watchers,
+}
+
+impl Socket {
+    /// A new socket.
+    pub fn open(family: Family, datagrams: bool) -> Result<Rc<Self>, Errno> {
+        let id = with_stack(|stack, _| {
+            if datagrams {
+                stack.udp_socket(family)
+            } else {
+                stack.tcp_socket(family)
+            }
+        })?;
+        Ok(Self::register(id, datagrams))
+    }
+
+    /// The next connection that a listener has accepted.
+    pub fn accept(&self) -> Result<Rc<Self>, Errno> {
+        let (id, _peer) = with_stack(|stack, _| stack.tcp_accept(self.id))?;
+        Ok(Self::register(id, false))
+    }
+
+    fn register(id: SocketId, datagrams: bool) -> Rc<Self> {
+        let socket = Rc::new(Self {
+            id,
+            datagrams,
+            watchers: Watchers::default(),
+        });
+        if let Some(network) = NETWORK.borrow().as_mut() {
+            network.sockets.insert(id.0, Rc::downgrade(&socket));
+        }
+        socket
+    }
+
+    /// Its number in the stack.
+    pub fn id(&self) -> SocketId {
+        self.id
+    }
+
+    /// Whether it is a UDP socket.
+    pub fn is_datagram(&self) -> bool {
+        self.datagrams
+    }
+}
+
+impl Object for Socket {
+    fn read(&self, bytes: &mut [u8]) -> Result<usize, Errno> {
+        with_stack(|stack, now| match self.datagrams {
+            true => stack
+                .udp_recv(self.id, bytes, false)
+                .map(|received| received.len),
+            false => stack.tcp_recv(now, self.id, bytes),
+        })
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        with_stack(|stack, now| match self.datagrams {
+            true => stack
+                .udp_send(now, self.id, None, bytes)
+                .map(|()| bytes.len()),
+            false => stack.tcp_send(now, self.id, bytes),
+        })
+    }
+
+    fn events(&self) -> Events {
+        let guard = NETWORK.borrow();
+        let Some(network) = guard.as_ref() else {
+            return Events::default();
+        };
+        let ready = network.stack.readiness(self.id);
+        Events::IN
+            .when(ready.readable)
+            .or(Events::OUT.when(ready.writable))
+            .or(Events::RDHUP.when(ready.read_closed))
+            .or(Events::HUP.when(ready.hung_up))
+            .or(Events::ERR.when(ready.error))
+    }
+
+    fn watchers(&self) -> Option<&Watchers> {
+        Some(&self.watchers)
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            file_type: FileType::Socket,
+            permissions: 0o777,
+            size: 0,
+            inode: u64::from(self.id.0),
+        }
+    }
+
+    fn available(&self) -> Result<usize, Errno> {
+        Ok(with_stack(|stack, _| match self.datagrams {
+            true => stack.udp_readable_bytes(self.id),
+            false => stack.tcp_readable_bytes(self.id),
+        }))
+    }
+
+    fn shutdown(&self, read: bool, write: bool) -> Result<(), Errno> {
+        let how = match (read, write) {
+            (true, true) => Shutdown::Both,
+            (true, false) => Shutdown::Read,
+            _ => Shutdown::Write,
+        };
+        with_stack(|stack, now| stack.tcp_shutdown(now, self.id, how))
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Some(network) = NETWORK.borrow().as_mut() {
+            network.sockets.remove(&self.id.0);
+        }
+        with_stack(|stack, now| stack.close(now, self.id));
+    }
+}
+
+/// Does what the stack's deadlines ask for.
+pub fn tick() {
+    if next_deadline().is_some_and(|deadline| deadline <= time::now()) {
+        poll();
+    }
+}
+
+/// Has the interface's events handled while the last bytes leave: how long the end of a domain waits for
+/// connections to deliver what was written, in nanoseconds.
+const LINGER_NS: u64 = 2_000_000_000;
+
+/// Waits until everything written to sockets has been acknowledged, or a while has passed.
+pub fn linger() {
+    let give_up = time::now() + LINGER_NS;
+    while time::now() < give_up {
+        let unsent = {
+            let guard = NETWORK.borrow();
+            let Some(network) = guard.as_ref() else {
+                return;
+            };
+            network.stack.is_delivering()
+        };
+        if !unsent {
+            return;
+        }
+        tick();
+        events::dispatch();
+        events::wait(Some(next_deadline().unwrap_or(give_up).min(give_up)));
+    }
+}

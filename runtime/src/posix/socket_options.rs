@@ -1,0 +1,206 @@
+//! Options of sockets (`setsockopt`, `getsockopt`).
+//!
+//! What the stack does by itself is accepted and has no effect (buffer sizes: buffers grow by use; the type
+//! of service); what it cannot do is refused with ENOPROTOOPT, as Linux refuses what it does not know.
+
+use super::sockets::with_socket;
+use super::status_of;
+use crate::Errno;
+use crate::machine::net::{Socket, with_stack};
+use crate::net::{TcpOptions, UdpOptions};
+use core::ffi::{c_int, c_void};
+use libc::socklen_t;
+
+/// What `getsockopt` says of buffers, which have no fixed size: the most they grow to.
+const BUFFER: c_int = 1 << 20;
+
+/// # Safety
+/// `value` has `length` bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn setsockopt(
+    descriptor: c_int,
+    level: c_int,
+    name: c_int,
+    value: *const c_void,
+    length: socklen_t,
+) -> c_int {
+    status_of(with_socket(descriptor, |_, socket| {
+        if value.is_null() {
+            return Err(Errno::EFAULT);
+        }
+        if (level, name) == (libc::SOL_SOCKET, libc::SO_LINGER) {
+            if (length as usize) < size_of::<libc::linger>() {
+                return Err(Errno::EINVAL);
+            }
+            // SAFETY: promised by the caller.
+            let linger = unsafe { value.cast::<libc::linger>().read_unaligned() };
+            return change_tcp(socket, |options| {
+                options.reset_on_close = linger.l_onoff != 0 && linger.l_linger == 0;
+            });
+        }
+        if (length as usize) < size_of::<c_int>() {
+            return Err(Errno::EINVAL);
+        }
+        // SAFETY: promised by the caller.
+        set(socket, level, name, unsafe {
+            value.cast::<c_int>().read_unaligned()
+        })
+    }))
+}
+
+fn change_tcp(socket: &Socket, change: impl FnOnce(&mut TcpOptions)) -> Result<(), Errno> {
+    with_stack(|stack, now| {
+        let mut options = stack.tcp_options(socket.id())?;
+        change(&mut options);
+        stack.set_tcp_options(now, socket.id(), options)
+    })
+}
+
+fn change_udp(socket: &Socket, change: impl FnOnce(&mut UdpOptions)) -> Result<(), Errno> {
+    with_stack(|stack, _| {
+        let mut options = stack.udp_options(socket.id())?;
+        change(&mut options);
+        stack.set_udp_options(socket.id(), options)
+    })
+}
+
+fn set(socket: &Socket, level: c_int, name: c_int, value: c_int) -> Result<(), Errno> {
+    let on = value != 0;
+    let number = u32::try_from(value).map_err(|_| Errno::EINVAL);
+    match (level, name) {
+        (libc::SOL_SOCKET, libc::SO_REUSEPORT) => match socket.is_datagram() {
+            true => change_udp(socket, |options| options.reuse = on),
+            false => change_tcp(socket, |options| options.reuse_port = on),
+        },
+        (libc::SOL_SOCKET, libc::SO_REUSEADDR) => match socket.is_datagram() {
+            true => change_udp(socket, |options| options.reuse = on),
+            // Connections that linger never hinder a listener here.
+            false => Ok(()),
+        },
+        (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => {
+            change_tcp(socket, |options| options.keep_alive_enabled = on)
+        }
+        (libc::SOL_SOCKET, libc::SO_SNDBUF | libc::SO_RCVBUF | libc::SO_BROADCAST) => Ok(()),
+        (libc::IPPROTO_TCP, libc::TCP_NODELAY) => {
+            change_tcp(socket, |options| options.nodelay = on)
+        }
+        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE) => {
+            let seconds = number?;
+            change_tcp(socket, |options| options.keep_alive.idle = seconds)
+        }
+        (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL) => {
+            let seconds = number?;
+            change_tcp(socket, |options| options.keep_alive.interval = seconds)
+        }
+        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT) => {
+            let count = u8::try_from(value).map_err(|_| Errno::EINVAL)?;
+            change_tcp(socket, |options| options.keep_alive.count = count)
+        }
+        (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT) => {
+            let milliseconds = number?;
+            change_tcp(socket, |options| options.user_timeout_ms = milliseconds)
+        }
+        (libc::IPPROTO_TCP, libc::TCP_QUICKACK) => Ok(()),
+        (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => match socket.is_datagram() {
+            true => change_udp(socket, |options| options.v6_only = on),
+            false => change_tcp(socket, |options| options.v6_only = on),
+        },
+        (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS) => {
+            let limit = u8::try_from(value).map_err(|_| Errno::EINVAL)?;
+            match socket.is_datagram() {
+                true => change_udp(socket, |options| options.hop_limit = limit),
+                false => change_tcp(socket, |options| options.hop_limit = limit),
+            }
+        }
+        // A TCP listener on the wildcard address takes every destination anyway.
+        (libc::IPPROTO_IP, libc::IP_TRANSPARENT) | (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT) => {
+            match socket.is_datagram() {
+                true => change_udp(socket, |options| options.transparent = on),
+                false => Ok(()),
+            }
+        }
+        (libc::IPPROTO_IP, libc::IP_TOS) | (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => Ok(()),
+        _ => Err(Errno::ENOPROTOOPT),
+    }
+}
+
+/// # Safety
+/// `value` has `*length` bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn getsockopt(
+    descriptor: c_int,
+    level: c_int,
+    name: c_int,
+    value: *mut c_void,
+    length: *mut socklen_t,
+) -> c_int {
+    status_of(with_socket(descriptor, |_, socket| {
+        if value.is_null() || length.is_null() {
+            return Err(Errno::EFAULT);
+        }
+        // SAFETY: promised by the caller; each type is written only where it fits.
+        unsafe {
+            if (level, name) == (libc::SOL_SOCKET, libc::SO_LINGER) {
+                let reset = with_stack(|stack, _| stack.tcp_options(socket.id()))?.reset_on_close;
+                let linger = libc::linger {
+                    l_onoff: c_int::from(reset),
+                    l_linger: 0,
+                };
+                return put(linger, value, length);
+            }
+            put(get(socket, level, name)?, value, length)
+        }
+    }))
+}
+
+/// # Safety
+/// `value` has `*length` bytes.
+unsafe fn put<T>(answer: T, value: *mut c_void, length: *mut socklen_t) -> Result<(), Errno> {
+    // SAFETY: promised by the caller.
+    unsafe {
+        if (length.read() as usize) < size_of::<T>() {
+            return Err(Errno::EINVAL);
+        }
+        value.cast::<T>().write_unaligned(answer);
+        length.write(size_of::<T>() as socklen_t);
+    }
+    Ok(())
+}
+
+fn get(socket: &Socket, level: c_int, name: c_int) -> Result<c_int, Errno> {
+    let tcp = || with_stack(|stack, _| stack.tcp_options(socket.id()));
+    let udp = || with_stack(|stack, _| stack.udp_options(socket.id()));
+    let seconds = |value: u32| c_int::try_from(value).unwrap_or(c_int::MAX);
+    Ok(match (level, name) {
+        (libc::SOL_SOCKET, libc::SO_ERROR) => {
+            with_stack(|stack, _| stack.take_error(socket.id())).map_or(0, |error| error.0)
+        }
+        (libc::SOL_SOCKET, libc::SO_TYPE) => match socket.is_datagram() {
+            true => libc::SOCK_DGRAM,
+            false => libc::SOCK_STREAM,
+        },
+        (libc::SOL_SOCKET, libc::SO_SNDBUF | libc::SO_RCVBUF) => BUFFER,
+        (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => c_int::from(tcp()?.keep_alive_enabled),
+        (libc::SOL_SOCKET, libc::SO_REUSEADDR) => match socket.is_datagram() {
+            true => c_int::from(udp()?.reuse),
+            false => 1,
+        },
+        (libc::SOL_SOCKET, libc::SO_REUSEPORT) => match socket.is_datagram() {
+            true => c_int::from(udp()?.reuse),
+            false => c_int::from(tcp()?.reuse_port),
+        },
+        (libc::IPPROTO_TCP, libc::TCP_NODELAY) => c_int::from(tcp()?.nodelay),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE) => seconds(tcp()?.keep_alive.idle),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL) => seconds(tcp()?.keep_alive.interval),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT) => c_int::from(tcp()?.keep_alive.count),
+        (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => match socket.is_datagram() {
+            true => c_int::from(udp()?.v6_only),
+            false => c_int::from(tcp()?.v6_only),
+        },
+        (libc::IPPROTO_IP, libc::IP_TTL) => match socket.is_datagram() {
+            true => c_int::from(udp()?.hop_limit),
+            false => c_int::from(tcp()?.hop_limit),
+        },
+        _ => return Err(Errno::ENOPROTOOPT),
+    })
+}
