@@ -3,8 +3,7 @@
 //! `xenstore-write /local/domain/ID/edgecloud/counters 1` asks for them; they are then at
 //! `/local/domain/ID/data/counters`. Names follow Prometheus: a unit or `total` last.
 
-use super::{hypercall, memory, net, store};
-use crate::net::DropReason;
+use super::{devices, hypercall, memory, store};
 use alloc::string::String;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -39,36 +38,6 @@ fn render() -> String {
     );
     line("hypercalls_total", hypercall::count());
     line("xenstore_requests_total", store::requests());
-    let Some((stack, interface)) = net::counters() else {
-        return text;
-    };
-    line("rx_packets_total", stack.rx_packets);
-    line("rx_bytes_total", stack.rx_bytes);
-    line("rx_errors_total", interface.rx_errors);
-    line("rx_malformed_total", interface.rx_malformed);
-    line("rx_gso_packets_total", stack.rx_gso_packets);
-    line("tx_packets_total", stack.tx_packets);
-    line("tx_bytes_total", stack.tx_bytes);
-    line("tx_gso_packets_total", stack.tx_gso_packets);
-    line("notifications_total", interface.notifications);
-    for &reason in DropReason::ALL {
-        line(
-            &alloc::format!("drops_total{{reason=\"{}\"}}", reason.name()),
-            stack.dropped(reason),
-        );
-    }
-    line("tcp_retransmissions_total", stack.tcp_retransmissions);
-    line("tcp_timeouts_total", stack.tcp_timeouts);
-    line("tcp_out_of_order_total", stack.tcp_out_of_order);
-    line("tcp_accepted_total", stack.tcp_accepted);
-    line("tcp_connected_total", stack.tcp_connected);
-    line("tcp_resets_sent_total", stack.tcp_resets_sent);
-    line("tcp_resets_received_total", stack.tcp_resets_received);
-    line("tcp_connections", u64::from(stack.tcp_connections));
-    line("tcp_half_open", u64::from(stack.tcp_half_open));
-    line("tcp_listeners", u64::from(stack.tcp_listeners));
-    line("tcp_time_wait", u64::from(stack.tcp_time_wait));
-    line("udp_sockets", u64::from(stack.udp_sockets));
-    line("socket_buffer_bytes", stack.buffer_bytes as u64);
+    devices::count(&mut line);
     text
 }

@@ -1,9 +1,12 @@
 //! The devices: found in xenstore, connected and disconnected as the toolstack says.
 //!
-//! A thread of the runtime's own does this beside the program. It runs first, so that the backends are at work
-//! while `main` begins; then it sleeps until something under `device/` or a backend's state changes.
+//! A thread of the runtime's own does this beside the program: it connects what it can, and sleeps until
+//! something under `device/` or a backend's state changes.
+//!
+//! A program without sockets has no network stack: a [`Driver`] is registered by the first call that needs it,
+//! and nothing else refers to it, so the linker leaves out what is never called.
 
-use super::{events, hypercall, net, report, store, threads, time};
+use super::{events, hypercall, report, store, threads, time};
 use crate::Global;
 use crate::threads::waits::ANY;
 use crate::xen::Port;
@@ -24,6 +27,24 @@ const STACK: usize = 128 * 1024;
 /// How long a backend may be silent before a warning is printed.
 const PATIENCE_NS: u64 = 10_000_000_000;
 
+/// Takes a counter's name and value.
+pub type Tell<'t> = &'t mut dyn FnMut(&str, u64);
+
+/// A kind of device.
+pub struct Driver {
+    /// Brings the devices in line with xenstore; whether a backend is waited for. Called by the thread.
+    pub update: fn() -> bool,
+    /// Does what is due.
+    pub tick: fn(),
+    /// When `tick` must be called at the latest.
+    pub next_deadline: fn() -> Option<u64>,
+    /// Waits a while for what must not be lost at the domain's end.
+    pub linger: fn(),
+    /// Tells names and values of counters.
+    pub count: fn(Tell),
+}
+
+static DRIVERS: Global<Vec<&'static Driver>> = Global::new(Vec::new());
 static GRANTS: Global<Option<Grants<'static>>> = Global::new(None);
 static CHANGED: AtomicBool = AtomicBool::new(true);
 /// Whether the first round through `device/` is done.
@@ -130,25 +151,59 @@ pub fn close_port(port: Port) {
     hypercall::close_port(port);
 }
 
-/// Starts the thread and lets it do what can be done at once.
-pub fn start() {
-    store::watch("device", "device");
-    if threads::spawn(run, ptr::null_mut(), STACK, true).is_ok() {
-        threads::yield_now();
+/// Takes a driver into use, unless it is already, and waits until it has seen its devices.
+pub fn register(driver: &'static Driver) {
+    let known = DRIVERS.borrow().iter().any(|known| ptr::eq(*known, driver));
+    if !known {
+        let first = DRIVERS.borrow().is_empty();
+        DRIVERS.borrow().push(driver);
+        SCANNED.store(false, Ordering::Relaxed);
+        if first {
+            store::watch("device", "device");
+            if let Err(error) = threads::spawn(run, ptr::null_mut(), STACK, true) {
+                report::warning(format_args!("no thread for the devices: error {}", error.0));
+                SCANNED.store(true, Ordering::Relaxed);
+            }
+        } else {
+            changed();
+        }
     }
+    while !SCANNED.load(Ordering::Relaxed) {
+        threads::wait_for(key(&SCAN_KEY), ANY, None);
+    }
+}
+
+/// The drivers, one after the other. None is added while one of them runs.
+fn drivers() -> impl Iterator<Item = &'static Driver> {
+    (0..).map_while(|index| DRIVERS.borrow().get(index).copied())
+}
+
+/// Does what is due in the drivers.
+pub fn tick() {
+    drivers().for_each(|driver| (driver.tick)());
+}
+
+/// When [`tick`] must be called at the latest.
+pub fn next_deadline() -> Option<u64> {
+    drivers()
+        .filter_map(|driver| (driver.next_deadline)())
+        .min()
+}
+
+/// Waits a while for what must not be lost at the domain's end.
+pub fn linger() {
+    drivers().for_each(|driver| (driver.linger)());
+}
+
+/// Tells names and values of the drivers' counters.
+pub fn count(tell: Tell) {
+    drivers().for_each(|driver| (driver.count)(tell));
 }
 
 /// Something in xenstore changed that concerns devices.
 pub fn changed() {
     CHANGED.store(true, Ordering::Relaxed);
     threads::wake_one(key(&CHANGE_KEY), ANY);
-}
-
-/// Waits until the devices that the domain was made with are known.
-pub fn wait_for_scan() {
-    while !SCANNED.load(Ordering::Relaxed) {
-        threads::wait_for(key(&SCAN_KEY), ANY, None);
-    }
 }
 
 extern "C" fn run(_: *mut c_void) -> *mut c_void {
@@ -159,7 +214,7 @@ extern "C" fn run(_: *mut c_void) -> *mut c_void {
     let mut warned = false;
     loop {
         CHANGED.store(false, Ordering::Relaxed);
-        let waiting = net::update();
+        let waiting = drivers().filter(|driver| (driver.update)()).count() > 0;
         if !SCANNED.swap(true, Ordering::Relaxed) {
             while threads::wake_one(key(&SCAN_KEY), ANY) {}
         }

@@ -145,6 +145,27 @@ pub fn hvm_parameter(index: u32) -> Option<u64> {
     (result == 0).then_some(argument.value)
 }
 
+/// Has the hypervisor take note that this is a 64-bit guest and write the wall clock into the shared info page:
+/// setting a callback does both (`hvm_latch_shinfo_size` in Xen), also the one that is none.
+pub fn latch_shared_info() {
+    #[repr(C)]
+    struct HvmParam {
+        domid: u16,
+        pad: u16,
+        index: u32,
+        value: u64,
+    }
+    const CALLBACK_IRQ: u32 = 0;
+    let argument = HvmParam {
+        domid: DOMID_SELF,
+        pad: 0,
+        index: CALLBACK_IRQ,
+        value: 0,
+    };
+    // SAFETY: HVMOP_set_param = 0 reads the structure.
+    unsafe { hypercall(HVM_OP, 0, &raw const argument as u64, 0) };
+}
+
 /// Puts the shared info page at the physical address `place` (XENMAPSPACE_shared_info).
 ///
 /// # Safety

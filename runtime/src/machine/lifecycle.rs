@@ -4,7 +4,7 @@
 //! `on_crash` in the domain's configuration acts; the code is in the console, in the hypervisor's log, and
 //! in xenstore at `data/exit-code` for as long as the domain is there.
 
-use super::{console, hypercall, memory, net, report, store};
+use super::{console, devices, hypercall, memory, report, store};
 use crate::Global;
 use crate::signals::{Signal, Signals};
 use crate::threads::{self, Wake, scheduler::MAIN};
@@ -46,7 +46,7 @@ pub fn send(signal: Signal) {
 
 /// Ends the domain as the program wants.
 pub fn exit(code: i32) -> ! {
-    net::linger();
+    devices::linger();
     if code == 0 {
         let reboot = *REBOOT.borrow();
         console::drain_if_possible();

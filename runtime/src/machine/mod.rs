@@ -111,6 +111,7 @@ fn connect(ram: &Ram) {
     }
     // SAFETY: all three pages are mapped now, and stay so.
     unsafe {
+        hypercall::latch_shared_info();
         time::init(SHARED_INFO);
         if let Some((page, port)) = console {
             console::init(page, port);
@@ -315,7 +316,6 @@ mod program {
             (arguments.len() as c_int, arguments.as_ptr())
         };
         let environ = crate::posix::environment_pointer();
-        super::devices::start();
         let first = &raw const __init_array_start;
         let length = (&raw const __init_array_end as usize - first as usize) / size_of::<usize>();
         for index in 0..length {

@@ -3,11 +3,11 @@
 //! Frames go from netfront into the stack and back whenever something happened: the interface's event, a
 //! socket call, a deadline of the stack. All of it runs on the stack of the thread that was there.
 
-use super::devices::{self, Frontend};
+use super::devices::{self, Driver, Frontend, Tell};
 use super::{events, hypercall, memory, report, time};
 use crate::descriptors::{Events, FileType, Object, Status, Watchers};
 use crate::net::{
-    Capabilities, Config, Counters, Family, Instant, Interface, Mac, Memory, Shutdown, SocketId,
+    Capabilities, Config, DropReason, Family, Instant, Interface, Mac, Memory, Shutdown, SocketId,
     Stack, TxDevice, TxMeta,
 };
 use crate::xen::Port;
@@ -36,6 +36,14 @@ struct Network {
 }
 
 static NETWORK: Global<Option<Network>> = Global::new(None);
+
+static DRIVER: Driver = Driver {
+    update,
+    tick,
+    next_deadline,
+    linger,
+    count,
+};
 
 fn now() -> Instant {
     Instant(time::now())
@@ -134,7 +142,7 @@ fn config(has_interface: bool) -> Config {
 pub fn with_stack<R>(f: impl FnOnce(&mut Stack, Instant) -> R) -> R {
     if NETWORK.borrow().is_none() {
         // The interface's address must be known first.
-        devices::wait_for_scan();
+        devices::register(&DRIVER);
     }
     let mut changed = Vec::new();
     let result = {
@@ -151,7 +159,7 @@ pub fn with_stack<R>(f: impl FnOnce(&mut Stack, Instant) -> R) -> R {
 }
 
 /// Moves frames and tells the sockets' watchers.
-pub fn poll() {
+fn poll() {
     let mut changed = Vec::new();
     if let Some(network) = NETWORK.borrow().as_mut() {
         network.exchange(&mut changed);
@@ -160,21 +168,53 @@ pub fn poll() {
 }
 
 /// When [`poll`] must be called at the latest.
-pub fn next_deadline() -> Option<u64> {
+fn next_deadline() -> Option<u64> {
     let guard = NETWORK.borrow();
     guard.as_ref()?.stack.next_deadline().map(|Instant(at)| at)
 }
 
-/// What happened in the stack and at the interface so far.
-pub fn counters() -> Option<(Counters, netfront::Counters)> {
+/// Tells what happened in the stack and at the interface so far.
+fn count(line: Tell) {
     let mut guard = NETWORK.borrow();
-    let network = guard.as_mut()?;
-    let link = network.link.as_ref().map(|link| link.front.counters());
-    Some((network.stack.counters().clone(), link.unwrap_or_default()))
+    let Some(network) = guard.as_mut() else {
+        return;
+    };
+    let interface = network
+        .link
+        .as_ref()
+        .map(|link| link.front.counters())
+        .unwrap_or_default();
+    let stack = network.stack.counters();
+    line("rx_packets_total", stack.rx_packets);
+    line("rx_bytes_total", stack.rx_bytes);
+    line("rx_errors_total", interface.rx_errors);
+    line("rx_malformed_total", interface.rx_malformed);
+    line("rx_gso_packets_total", stack.rx_gso_packets);
+    line("tx_packets_total", stack.tx_packets);
+    line("tx_bytes_total", stack.tx_bytes);
+    line("tx_gso_packets_total", stack.tx_gso_packets);
+    line("notifications_total", interface.notifications);
+    for &reason in DropReason::ALL {
+        let name = alloc::format!("drops_total{{reason=\"{}\"}}", reason.name());
+        line(&name, stack.dropped(reason));
+    }
+    line("tcp_retransmissions_total", stack.tcp_retransmissions);
+    line("tcp_timeouts_total", stack.tcp_timeouts);
+    line("tcp_out_of_order_total", stack.tcp_out_of_order);
+    line("tcp_accepted_total", stack.tcp_accepted);
+    line("tcp_connected_total", stack.tcp_connected);
+    line("tcp_resets_sent_total", stack.tcp_resets_sent);
+    line("tcp_resets_received_total", stack.tcp_resets_received);
+    line("tcp_connections", u64::from(stack.tcp_connections));
+    line("tcp_half_open", u64::from(stack.tcp_half_open));
+    line("tcp_listeners", u64::from(stack.tcp_listeners));
+    line("tcp_time_wait", u64::from(stack.tcp_time_wait));
+    line("udp_sockets", u64::from(stack.udp_sockets));
+    line("socket_buffer_bytes", stack.buffer_bytes as u64);
 }
 
 /// Brings the interface in line with xenstore; whether a backend is waited for.
-pub fn update() -> bool {
+fn update() -> bool {
     let mut frontends = devices::frontends("vif").into_iter();
     let frontend = frontends.next();
     if frontends.next().is_some() {
@@ -410,7 +450,7 @@ impl Drop for Socket {
 }
 
 /// Does what the stack's deadlines ask for.
-pub fn tick() {
+fn tick() {
     if next_deadline().is_some_and(|deadline| deadline <= time::now()) {
         poll();
     }
@@ -421,7 +461,7 @@ pub fn tick() {
 const LINGER_NS: u64 = 2_000_000_000;
 
 /// Waits until everything written to sockets has been acknowledged, or a while has passed.
-pub fn linger() {
+fn linger() {
     let give_up = time::now() + LINGER_NS;
     while time::now() < give_up {
         let unsent = {

@@ -5,7 +5,7 @@
 
 use super::lifecycle::SIGNALS;
 use super::tls::Tls;
-use super::{events, lifecycle, memory, net, time};
+use super::{devices, events, lifecycle, memory, time};
 use crate::memory::PAGE;
 use crate::memory::areas::{Protection, Span};
 use crate::signals::{Delivery, SA_RESTART, SA_SIGINFO};
@@ -370,7 +370,7 @@ fn reschedule() {
     let before = threads::current();
     loop {
         events::dispatch();
-        net::tick();
+        devices::tick();
         let next = threads::with(|threads| {
             threads.scheduler.expire(time::now());
             threads.scheduler.pick()
@@ -382,8 +382,8 @@ fn reschedule() {
             return;
         }
         let threads = threads::with(|threads| threads.scheduler.next_deadline());
-        let network = net::next_deadline();
-        events::wait(threads.into_iter().chain(network).min());
+        let devices = devices::next_deadline();
+        events::wait(threads.into_iter().chain(devices).min());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::cpu;
 use crate::xen::clock::{VcpuTimeInfo, WallClock};
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering, fence};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
 /// Offsets in `struct shared_info` (x86-64, `xen.h` and `arch-x86/xen.h`): 32 vcpu_info of 64 bytes, the two
 /// arrays of 64 words for event channels, then the wall clock.
@@ -29,9 +29,15 @@ pub fn shared_page() -> Option<*mut u8> {
 /// Nanoseconds since the host's boot: the monotonic clock. 0 before the shared page is mapped.
 pub fn now() -> u64 {
     let Some(page) = shared_page() else { return 0 };
+    static LATEST: AtomicU64 = AtomicU64::new(0);
     // SAFETY: vcpu 0's time info is there in the page, aligned, and all its fields are atomics.
     let info = unsafe { &*page.add(VCPU_TIME).cast::<VcpuTimeInfo>() };
-    info.read().system_time(cpu::time_stamp())
+    let (base, stamp) = info.read(cpu::time_stamp);
+    let now = base.system_time(stamp);
+    // The processors' clocks agree only roughly: a vCPU that moves could see time jump back.
+    let latest = LATEST.load(Ordering::Relaxed).max(now);
+    LATEST.store(latest, Ordering::Relaxed);
+    latest
 }
 
 /// Nanoseconds since 1970: the wall clock.

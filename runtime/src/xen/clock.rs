@@ -33,8 +33,9 @@ pub struct TimeBase {
 }
 
 impl VcpuTimeInfo {
-    /// A consistent copy. Tries again while Xen writes.
-    pub fn read(&self) -> TimeBase {
+    /// A consistent copy, and the counter read while it was valid: Xen writes anew when the vCPU moves to
+    /// another processor, whose counter differs. Tries again while Xen writes.
+    pub fn read(&self, time_stamp: impl Fn() -> u64) -> (TimeBase, u64) {
         loop {
             let before = self.version.load(Ordering::Acquire);
             let base = TimeBase {
@@ -43,10 +44,11 @@ impl VcpuTimeInfo {
                 multiplier: self.tsc_to_system_mul.load(Ordering::Relaxed),
                 shift: self.tsc_shift.load(Ordering::Relaxed) as u8 as i8,
             };
+            let now = time_stamp();
             fence(Ordering::Acquire);
             let after = self.version.load(Ordering::Relaxed);
             if before == after && before & 1 == 0 {
-                return base;
+                return (base, now);
             }
             core::hint::spin_loop();
         }
@@ -147,13 +149,16 @@ mod tests {
         shared.tsc_timestamp.store(7, Ordering::Relaxed);
         shared.tsc_shift.store(0x0100_00ff, Ordering::Relaxed); // a flag, and a shift of -1
         assert_eq!(
-            shared.read(),
-            TimeBase {
-                tsc: 7,
-                system_ns: 0,
-                multiplier: 0,
-                shift: -1
-            }
+            shared.read(|| 9),
+            (
+                TimeBase {
+                    tsc: 7,
+                    system_ns: 0,
+                    multiplier: 0,
+                    shift: -1
+                },
+                9
+            )
         );
     }
 
