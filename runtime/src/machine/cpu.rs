@@ -14,6 +14,14 @@ pub unsafe fn out8(port: u16, value: u8) {
     }
 }
 
+/// Stops for good: interrupts are off, so nothing ends the halt.
+pub fn stop() -> ! {
+    loop {
+        // SAFETY: halting has no effect on memory.
+        unsafe { asm!("hlt", options(nomem, nostack, preserves_flags)) };
+    }
+}
+
 /// The time stamp counter, not before earlier loads.
 pub fn time_stamp() -> u64 {
     // SAFETY: LFENCE and RDTSC are in every x86-64 processor; PVH guests may execute RDTSC.

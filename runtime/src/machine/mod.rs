@@ -63,10 +63,9 @@ impl Physical for Identity {
 extern "C" fn boot(start_info: u64) -> ! {
     cpu::enable_vectors();
     if let Err(why) = hypercall::init() {
+        // There is no hypervisor to end this domain: the processor stops.
         let _ = writeln!(debug::DebugPort, "edgecloud: cannot boot: {why}");
-        loop {
-            core::hint::spin_loop();
-        }
+        cpu::stop();
     }
     exceptions::init();
     let info = match StartInfo::read(&Identity, start_info) {
