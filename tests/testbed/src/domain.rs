@@ -54,10 +54,7 @@ pub(crate) fn create<'t>(
     flags: &str,
 ) -> Result<Domain<'t>> {
     let file = prepare(testbed, name, config)?;
-    let command = format!(
-        "xl create -q {flags} {file} >&2 && {} id {name}",
-        agent::PATH
-    );
+    let command = format!("{} create {name} {file} {flags}", agent::PATH);
     let output = testbed.command(&command).timeout(CREATE_LIMIT).run()?;
     let id = succeeded(testbed, name, output)?;
     Ok(Domain {

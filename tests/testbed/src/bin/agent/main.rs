@@ -13,7 +13,7 @@ mod wait;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: agent serve
-       agent id NAME                      print the number of a domain that xl has created
+       agent create NAME CFG [FLAG…]      create a domain, print its number
        agent console NAME TEXT            wait until the domain's console has the text
        agent end NAME                     wait until the domain has ended, print xl's log
        agent time-console NAME TEXT CFG   create a domain, print the ns until its console has the text
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments[..] {
         ["serve"] => port::serve(),
-        ["id", name] => wait::id(name),
+        ["create", name, config, ref flags @ ..] => wait::create(name, config, flags),
         ["console", name, text] => wait::console(name, text),
         ["end", name] => wait::end(name),
         ["time-console", name, text, config] => wait::time_to_console(name, text, config),

@@ -6,8 +6,9 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -32,17 +33,24 @@ pub(crate) fn console(name: &str, text: &str) -> Result<ExitCode> {
     }
 }
 
-/// Waits until the xl that looks after the domain has begun to; prints the domain's number. Asking
-/// for the number by name would fail for a domain that has ended already.
-pub(crate) fn id(name: &str) -> Result<ExitCode> {
+/// Creates a domain and prints its number. If it cannot be created, what `xl` says goes to standard
+/// error.
+pub(crate) fn create(name: &str, config: &str, flags: &[&str]) -> Result<ExitCode> {
     let mut domain = Logs::new(name)?;
+    let mut supervisor = Supervisor::start(name, config, flags)?;
     loop {
+        let ended = supervisor.has_ended;
         domain.xl.read()?;
+        // Asking for the number by name would fail for a domain that has ended already.
         if let Some(id) = xl::id(&domain.xl.text()) {
             println!("{id}");
             return Ok(ExitCode::SUCCESS);
         }
-        domain.watch.wait(None)?;
+        if ended {
+            eprint!("{}", domain.xl.text());
+            return Ok(ExitCode::FAILURE);
+        }
+        supervisor.wait(&domain.watch)?;
     }
 }
 
@@ -75,48 +83,64 @@ fn time(
 ) -> Result<ExitCode> {
     let mut domain = Logs::new(name)?;
     let start = Instant::now();
-    let mut xl = Command::new("xl")
-        .args(["create", "-q", config])
-        .stdin(Stdio::null())
-        .spawn()
-        .context("cannot start xl")?;
-    let result = time_until(&mut domain, &mut xl, start, &mut happened);
-    let status = xl.wait().context("cannot wait for xl")?;
-    if !status.success() {
-        bail!("xl create failed: {status}");
-    }
-    println!("{}", result?);
-    Ok(ExitCode::SUCCESS)
-}
-
-fn time_until(
-    domain: &mut Logs,
-    xl: &mut Child,
-    start: Instant,
-    happened: &mut impl FnMut(&mut Logs) -> Result<bool>,
-) -> Result<u128> {
-    let pidfd = pidfd_open(Pid::from_child(xl), PidfdFlags::empty()).context("cannot watch xl")?;
-    let mut created = false;
+    let mut supervisor = Supervisor::start(name, config, &[])?;
     loop {
-        let ended = created && domain.has_ended()?;
-        if happened(domain)? {
-            return Ok(start.elapsed().as_nanos());
+        let ended = supervisor.has_ended;
+        let gone = domain.has_ended()?;
+        if happened(&mut domain)? {
+            println!("{}", start.elapsed().as_nanos());
+            return Ok(ExitCode::SUCCESS);
         }
-        if ended {
+        if gone {
             bail!(
                 "the domain ended without it; its console: {}",
                 domain.console.text()
             );
         }
-        if !created && domain.watch.wait(Some(&pidfd))? {
-            let status = xl.wait().context("cannot wait for xl")?;
-            if !status.success() {
-                bail!("xl create failed");
-            }
-            created = true;
-        } else if created {
-            domain.watch.wait(None)?;
+        if ended && xl::id(&domain.xl.text()).is_none() {
+            bail!("xl create failed: {}", domain.xl.text());
         }
+        supervisor.wait(&domain.watch)?;
+    }
+}
+
+/// The `xl create` that stays to look after a domain, and writes its log.
+///
+/// It stays in the foreground. The one that it would leave in the background is a fork of a process
+/// with threads (libxenstore's), and one in some hundred of those hung in its first call of
+/// `pthread_create`, or died of a broken heap, and so never saw the domain's end.
+struct Supervisor {
+    pidfd: OwnedFd,
+    has_ended: bool,
+}
+
+impl Supervisor {
+    fn start(name: &str, config: &str, flags: &[&str]) -> Result<Self> {
+        let path = xl::xl_log(name);
+        let log = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        let xl = Command::new("xl")
+            .args(["create", "-q", "-F"])
+            .args(flags)
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // It outlives the command that this process is part of.
+            .process_group(0)
+            .spawn()
+            .context("cannot start xl")?;
+        let pidfd = pidfd_open(Pid::from_child(&xl), PidfdFlags::empty());
+        Ok(Self {
+            pidfd: pidfd.context("cannot watch xl")?,
+            has_ended: false,
+        })
+    }
+
+    /// Waits until a log grows or this `xl` ends.
+    fn wait(&mut self, watch: &Watch) -> Result<()> {
+        let pidfd = (!self.has_ended).then_some(&self.pidfd);
+        self.has_ended |= watch.wait(pidfd)?;
+        Ok(())
     }
 }
 
