@@ -3,6 +3,7 @@
 //! Names are Xen's own, from the frontend's view. Nothing here is an instruction: the hypercalls are in
 //! `machine/hypercall.rs`, behind [`Hypervisor`], and tests put a fake in their place.
 
+pub mod blkfront;
 pub mod clock;
 pub mod console;
 pub mod events;
