@@ -24,7 +24,7 @@ pub(crate) mod source_names;
 mod tools;
 mod xl;
 
-use description::{Description, ImageName, LinkTimeOptimization};
+use description::{Description, Device, ImageName, LinkTimeOptimization};
 use package::{Package, Workspace};
 
 /// What the command line said.
@@ -112,6 +112,8 @@ struct Order {
     description: Description,
     package: Package,
     lto: LinkTimeOptimization,
+    /// Whether it may open disks: a described image says so, any other may.
+    disks: bool,
 }
 
 fn build(tree: &Tree, options: &Options) -> Result<files::Built> {
@@ -126,7 +128,10 @@ fn build(tree: &Tree, options: &Options) -> Result<files::Built> {
             &order.package,
             order.lto,
             &runtime,
-            &order.name.to_string(),
+            &program::Image {
+                name: order.name.to_string(),
+                disks: order.disks,
+            },
         )
     })?;
     files::write(tree, &order, &runtime, &linked)
@@ -154,11 +159,13 @@ fn described(tree: &Tree, own: &Workspace, name: ImageName) -> Result<Order> {
     let description = Description::read(&file)?;
     let package = own.package(Some(&description.package), description.bin.as_deref())?;
     let lto = description.lto;
+    let disks = description.devices.contains(&Device::Disk);
     Ok(Order {
         name,
         description,
         package,
         lto,
+        disks,
     })
 }
 
@@ -195,6 +202,7 @@ fn undescribed(tree: &Tree, own: &Workspace, options: &Options) -> Result<Order>
         description,
         package,
         lto,
+        disks: true,
     })
 }
 

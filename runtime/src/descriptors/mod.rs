@@ -1,10 +1,11 @@
 //! File descriptors and what is behind them.
 //!
 //! A [`Table`] maps numbers to open [`Description`]s, which share an [`Object`]: [`stream`] (pipes and
-//! socket pairs), [`event`] (eventfd), [`epoll`], [`device`] (`/dev/null` and its like). Objects never
-//! block: they answer [`Errno::EAGAIN`], tell their [`Watchers`] when that would change, and the C
-//! symbols wait. So all of it runs, and is tested, on Linux.
+//! socket pairs), [`event`] (eventfd), [`epoll`], [`device`] (`/dev/null` and its like), [`block`]
+//! (`/dev/xvda`). Objects never block: they answer [`Errno::EAGAIN`], tell their [`Watchers`] when that would
+//! change, and the C symbols wait. So all of it runs, and is tested, on Linux.
 
+pub mod block;
 pub mod device;
 pub mod epoll;
 pub mod event;
@@ -12,6 +13,7 @@ pub mod stream;
 mod table;
 mod watchers;
 
+pub use block::Storage;
 pub use table::{DESCRIPTORS_MAX, Table};
 pub use watchers::Watchers;
 
@@ -120,9 +122,9 @@ pub trait Object: Any {
         Err(Errno::ENOTSOCK)
     }
 
-    /// Whether a read at `position` makes sense.
-    fn is_seekable(&self) -> bool {
-        false
+    /// The object as a file on a disk.
+    fn storage(&self) -> Option<&dyn Storage> {
+        None
     }
 
     /// The object as what it is, for calls that only one kind has.
@@ -169,6 +171,10 @@ pub const O_RDONLY: i32 = 0;
 pub const O_WRONLY: i32 = 1;
 /// Open for both.
 pub const O_RDWR: i32 = 2;
+/// Write at the end.
+pub const O_APPEND: i32 = 0o2000;
+/// What is written is durable at once.
+pub const O_DSYNC: i32 = 0o10_000;
 /// Do not wait.
 pub const O_NONBLOCK: i32 = 0o4000;
 /// Close at exec, which never happens here.

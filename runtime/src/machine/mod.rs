@@ -3,6 +3,7 @@
 //! `entry.rs` (32-bit) → [`boot`]: vectors on, hypercalls, start info → heap → page tables → exceptions →
 //! console, xenstore → command line → the main thread → constructors → `main`.
 
+pub mod block;
 mod console;
 mod counters;
 mod cpu;

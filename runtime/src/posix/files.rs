@@ -1,10 +1,14 @@
 //! Files and descriptors (`fcntl.h`, `unistd.h`, `poll.h`).
 //!
-//! The file system is small and read-only: `/`, `/dev` and the devices in it.
+//! The file system is small and read-only: `/`, `/dev` and the devices in it. What only disks have is in
+//! `disks.rs`.
 
 use super::random::RandomDevice;
-use super::{blocking, bytes, count_of, description, fail, number_of, status, status_of, table};
+use super::{
+    blocking, bytes, count_of, description, disks, fail, number_of, status, status_of, table,
+};
 use crate::Errno;
+use crate::descriptors::block::Call;
 use crate::descriptors::device::Device;
 use crate::descriptors::{Description, Events, FileType, Object, Status, stream};
 use crate::machine::{self, threads, time};
@@ -38,8 +42,8 @@ impl Object for Directory {
     }
 }
 
-/// What is at a path. Paths are absolute or relative to `/`.
-fn look_up(path: &[u8]) -> Result<Rc<dyn Object>, Errno> {
+/// What is at a path, to be opened with `flags`. Paths are absolute or relative to `/`.
+fn look_up(path: &[u8], flags: c_int) -> Result<Rc<dyn Object>, Errno> {
     let relative = path.strip_prefix(b"/").unwrap_or(path);
     let object: Rc<dyn Object> = match relative.strip_suffix(b"/").unwrap_or(relative) {
         _ if path.is_empty() => return Err(Errno::ENOENT),
@@ -51,18 +55,21 @@ fn look_up(path: &[u8]) -> Result<Rc<dyn Object>, Errno> {
         b"dev/stdin" => description(0)?.object.clone(),
         b"dev/stdout" => description(1)?.object.clone(),
         b"dev/stderr" => description(2)?.object.clone(),
-        _ => return Err(Errno::ENOENT),
+        path => match path.strip_prefix(b"dev/") {
+            Some(name) if name.starts_with(b"xvd") => disks::open(name, flags)?,
+            _ => return Err(Errno::ENOENT),
+        },
     };
     Ok(object)
 }
 
 /// The status of what is at a path.
 pub(super) fn status_of_path(path: &[u8]) -> Result<Status, Errno> {
-    look_up(path).map(|object| object.status())
+    look_up(path, libc::O_RDONLY).map(|object| object.status())
 }
 
-fn open_path(path: &[u8], flags: c_int) -> Result<c_int, Errno> {
-    let object = match look_up(path) {
+pub(super) fn open_path(path: &[u8], flags: c_int) -> Result<c_int, Errno> {
+    let object = match look_up(path, flags) {
         Ok(_) if flags & (libc::O_CREAT | libc::O_EXCL) == libc::O_CREAT | libc::O_EXCL => {
             return Err(Errno::EEXIST);
         }
@@ -76,7 +83,9 @@ fn open_path(path: &[u8], flags: c_int) -> Result<c_int, Errno> {
     if !is_directory && flags & libc::O_DIRECTORY != 0 {
         return Err(Errno::ENOTDIR);
     }
-    table().insert(Description::new(object, flags), 0)
+    let open = Description::new(object, flags);
+    disks::truncate_if_asked(&open)?;
+    table().insert(open, 0)
 }
 
 /// Variadic in C; the mode, which comes third, is of no use in a read-only file system.
@@ -112,13 +121,19 @@ fn read_from(descriptor: c_int, place: &mut [u8]) -> Result<usize, Errno> {
     if !open.is_readable() {
         return Err(Errno::EBADF);
     }
-    blocking(&open, || open.object.read(place))
+    match open.object.storage() {
+        Some(file) => disks::complete(file, Call::Read(place)),
+        None => blocking(&open, || open.object.read(place)),
+    }
 }
 
 /// Writes all of it, or what fits without waiting.
 pub(super) fn write_to(open: &Description, bytes: &[u8]) -> Result<usize, Errno> {
     if !open.is_writable() {
         return Err(Errno::EBADF);
+    }
+    if let Some(file) = open.object.storage() {
+        return disks::complete(file, Call::Write(bytes));
     }
     let mut written = 0;
     loop {
@@ -215,15 +230,6 @@ unsafe extern "C" fn readv(descriptor: c_int, vectors: *const iovec, count: c_in
     }
 }
 
-/// Nothing here has positions.
-#[unsafe(no_mangle)]
-extern "C" fn lseek64(descriptor: c_int, _offset: i64, _from: c_int) -> i64 {
-    i64::from(match description(descriptor) {
-        Ok(_) => fail(Errno::ESPIPE),
-        Err(error) => fail(error),
-    })
-}
-
 /// Variadic in C; the argument that some commands have comes third.
 #[unsafe(no_mangle)]
 extern "C" fn fcntl(descriptor: c_int, command: c_int, argument: c_long) -> c_int {
@@ -248,7 +254,8 @@ extern "C" fn fcntl(descriptor: c_int, command: c_int, argument: c_long) -> c_in
                     .set(argument as c_int & libc::O_NONBLOCK != 0);
                 Ok(0)
             }
-            _ => Err(Errno::EINVAL),
+            // SAFETY: the caller gives a structure for the commands that are answered there.
+            _ => unsafe { disks::lock_range(&open, command, argument) },
         }
     };
     number_of(done())
@@ -274,7 +281,8 @@ unsafe extern "C" fn ioctl(descriptor: c_int, request: c_ulong, argument: *mut c
                 unsafe { argument.write(c_int::try_from(available).unwrap_or(c_int::MAX)) };
             }
             libc::FIOCLEX | libc::FIONCLEX => {}
-            _ => return Err(Errno::ENOTTY),
+            // SAFETY: the caller gives what the request wants.
+            _ => unsafe { disks::control(&open, request, argument) }?,
         }
         Ok(0)
     };
@@ -424,7 +432,7 @@ unsafe extern "C" fn getcwd(place: *mut c_char, size: usize) -> *mut c_char {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn readlink(path: *const c_char, _place: *mut c_char, _size: usize) -> isize {
     // SAFETY: the caller gives a string.
-    let found = look_up(unsafe { bytes(path) });
+    let found = look_up(unsafe { bytes(path) }, libc::O_RDONLY);
     count_of(found.and(Err(Errno::EINVAL)))
 }
 
@@ -433,7 +441,7 @@ unsafe extern "C" fn readlink(path: *const c_char, _place: *mut c_char, _size: u
 unsafe extern "C" fn realpath(path: *const c_char, place: *mut c_char) -> *mut c_char {
     // SAFETY: the caller gives a string.
     let path = unsafe { bytes(path) };
-    if let Err(error) = look_up(path) {
+    if let Err(error) = look_up(path, libc::O_RDONLY) {
         fail(error);
         return core::ptr::null_mut();
     }
@@ -455,7 +463,7 @@ unsafe extern "C" fn realpath(path: *const c_char, place: *mut c_char) -> *mut c
 /// Nothing can be changed in the file system: an error tells whether the path exists at all.
 fn refuse_change(path: *const c_char) -> c_int {
     // SAFETY: the callers below are given strings.
-    let found = look_up(unsafe { bytes(path) });
+    let found = look_up(unsafe { bytes(path) }, libc::O_RDONLY);
     fail(found.err().unwrap_or(Errno::EROFS))
 }
 
@@ -477,7 +485,7 @@ unsafe extern "C" fn rename(path: *const c_char, _to: *const c_char) -> c_int {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn mkdir(path: *const c_char, _mode: u32) -> c_int {
     // SAFETY: the caller gives a string.
-    let found = look_up(unsafe { bytes(path) });
+    let found = look_up(unsafe { bytes(path) }, libc::O_RDONLY);
     fail(if found.is_ok() {
         Errno::EEXIST
     } else {

@@ -4,6 +4,7 @@
 //! calls, where it is tested. Pointers are believed, as libc believes them: the caller is the program itself,
 //! in the same address space.
 
+mod disks;
 mod environment;
 mod epoll;
 mod errors;

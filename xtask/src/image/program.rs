@@ -18,15 +18,23 @@ use super::source_names::SourceNames;
 use super::tools::{self, TARGET};
 use super::{Tree, missing};
 
+/// What the linker is told of the image.
+pub(super) struct Image {
+    /// The program's `argv[0]`.
+    pub(super) name: String,
+    /// Whether the driver of disks is part of it.
+    pub(super) disks: bool,
+}
+
 /// Builds the program and gives the linked executable, with its debug information.
 pub(super) fn build(
     tree: &Tree,
     package: &Package,
     lto: LinkTimeOptimization,
     runtime: &Runtime,
-    image_name: &str,
+    image: &Image,
 ) -> Result<PathBuf> {
-    let (output, report) = compile(tree, package, lto, linker_arguments(runtime, image_name))?;
+    let (output, report) = compile(tree, package, lto, linker_arguments(runtime, image))?;
     if output.status.success() {
         return report.executable.context("cargo built no executable");
     }
@@ -39,7 +47,7 @@ pub(super) fn build(
     };
     match missing::read(&linker) {
         Ok(missing) => {
-            let callers = callers(tree, package, lto, runtime).unwrap_or_default();
+            let callers = callers(tree, package, lto, runtime, image).unwrap_or_default();
             let program = package.bin.replace('-', "_");
             bail!(missing::explain(&missing, |symbol| callers.of(symbol, &program)))
         }
@@ -53,8 +61,9 @@ fn callers(
     package: &Package,
     lto: LinkTimeOptimization,
     runtime: &Runtime,
+    image: &Image,
 ) -> Result<Callers> {
-    let mut arguments = linker_arguments(runtime, &package.name);
+    let mut arguments = linker_arguments(runtime, image);
     arguments.push(format!("-Clink-arg={}", missing::LINKER_ARGUMENT));
     let (_, report) = compile(tree, package, lto, arguments)?;
     let executable = report
@@ -160,7 +169,7 @@ fn cflags(names: &SourceNames) -> String {
     .join(" ")
 }
 
-fn linker_arguments(runtime: &Runtime, name: &str) -> Vec<String> {
+fn linker_arguments(runtime: &Runtime, image: &Image) -> Vec<String> {
     let to_linker = [
         "-nostartfiles".to_owned(),
         "-nostdlib".to_owned(),
@@ -177,7 +186,8 @@ fn linker_arguments(runtime: &Runtime, name: &str) -> Vec<String> {
         runtime.object().display().to_string(),
         // Once more behind the runtime, which unwinds too.
         "-lgcc_s".to_owned(),
-        image_name_argument(name),
+        image_name_argument(&image.name),
+        disks_argument(image.disks),
     ];
     // The package may have a linker of its own choice for Linux.
     let mut arguments = vec![
@@ -201,6 +211,16 @@ fn linker_arguments(runtime: &Runtime, name: &str) -> Vec<String> {
             .map(|argument| format!("-Clink-arg={argument}")),
     );
     arguments
+}
+
+/// Says where disks are opened. The runtime refers to that function by a word in `runtime/link.ld` only, so
+/// the linker keeps it, and all that it needs, where it is asked to.
+fn disks_argument(disks: bool) -> String {
+    if disks {
+        "-Wl,-u,open_disk,--defsym=__disk_opener_or_0=open_disk".to_owned()
+    } else {
+        "-Wl,--defsym=__disk_opener_or_0=0".to_owned()
+    }
 }
 
 /// Defines the words of which `runtime/link.ld` makes the image's name, its `argv[0]`. Bytes beyond what
