@@ -12,6 +12,7 @@ use crate::memory::heap::{Heap, Usage};
 use crate::memory::{PAGE, pages_of};
 use crate::{Errno, Global};
 use core::alloc::{GlobalAlloc, Layout};
+use core::arch::asm;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 static HEAP: Global<Heap> = Global::new(Heap::new());
@@ -53,14 +54,22 @@ pub fn is_read_only(address: usize) -> bool {
 }
 
 /// Touches the next pages of this stack, so that what follows does not fault for lack of them.
+///
+/// In assembly, because to the compiler a read below the stack pointer is a read of nothing, which it need
+/// not do.
 #[inline(always)]
 fn grow_stack(pages: usize) {
-    let marker = 0u8;
-    let here = &raw const marker;
     for page in 1..=pages {
-        // SAFETY: the address is on this thread's stack, or on the guard below it, and then the fault
-        // handler reports the overflow. A volatile read has no other effect.
-        unsafe { here.wrapping_sub(page * PAGE).read_volatile() };
+        // SAFETY: the address is on this thread's stack, or on the guard below it, and then the fault handler
+        // reports the overflow. The instruction changes the flags and nothing else.
+        unsafe {
+            asm!(
+                "neg {below}",
+                "test byte ptr [rsp + {below}], 0",
+                below = inout(reg) page * PAGE => _,
+                options(nostack, readonly)
+            );
+        }
     }
 }
 
