@@ -15,7 +15,7 @@ const CONSOLE_PFN: u32 = 17;
 /// HVM_PARAM_CONSOLE_EVTCHN.
 const CONSOLE_EVTCHN: u32 = 18;
 /// How long the end of a domain waits for its console to be read.
-const DRAIN_NS: u64 = 1_000_000_000;
+const DRAIN_NS: u64 = 2_000_000_000;
 
 static CONSOLE: Global<Option<Console<'static>>> = Global::new(None);
 static OBJECT: Global<OnceCell<Rc<Terminal>>> = Global::new(OnceCell::new());

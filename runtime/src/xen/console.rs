@@ -14,6 +14,11 @@ use core::sync::atomic::{AtomicU8, AtomicU32};
 /// within milliseconds, and is rate-limited to 200 ms (`RATE_LIMIT_PERIOD` of `tools/console/daemon`).
 pub const PATIENCE_NS: u64 = 2_000_000_000;
 
+/// Waits are made of slices and counted: a clock that jumps forward must not end them, or the last words of a
+/// domain are lost.
+const SLICE_NS: u64 = 10_000_000;
+const DRAIN_SLICE_NS: u64 = 2_000_000;
+
 /// `struct xencons_interface`.
 #[repr(C)]
 pub struct ConsolePage {
@@ -65,13 +70,15 @@ impl<'p> Console<'p> {
         self.write_patiently(hypervisor, data);
     }
 
-    /// Waits until the other end has taken everything, at most `limit_ns`.
+    /// Waits until the other end has taken everything, about `limit_ns` at most.
     pub fn drain(&mut self, hypervisor: &impl Hypervisor, limit_ns: u64) {
-        let deadline = hypervisor.now().saturating_add(limit_ns);
-        while !self.stalled && !self.writer().is_empty() && hypervisor.now() < deadline {
+        // Not every taken byte is announced, so it looks again and again.
+        for _ in 0..limit_ns / DRAIN_SLICE_NS {
+            if self.stalled || self.writer().is_empty() {
+                return;
+            }
             hypervisor.notify(self.port);
-            // Not every taken byte is announced, so look again in a while.
-            hypervisor.wait(self.port, deadline.min(hypervisor.now() + 2_000_000));
+            hypervisor.wait(self.port, hypervisor.now() + DRAIN_SLICE_NS);
         }
     }
 
@@ -99,7 +106,7 @@ impl<'p> Console<'p> {
     }
 
     fn write_patiently(&mut self, hypervisor: &impl Hypervisor, mut data: &[u8]) {
-        let mut give_up = None;
+        let mut waits = 0;
         while !data.is_empty() {
             let Ok(count) = self.writer().write(data) else {
                 self.stall(data.len());
@@ -108,16 +115,15 @@ impl<'p> Console<'p> {
             data = &data[count..];
             if count > 0 {
                 hypervisor.notify(self.port);
-                give_up = None;
+                waits = 0;
                 continue;
             }
-            let now = hypervisor.now();
-            let deadline = *give_up.get_or_insert(now.saturating_add(PATIENCE_NS));
-            if now >= deadline {
+            if waits == PATIENCE_NS / SLICE_NS {
                 self.stall(data.len());
                 return;
             }
-            hypervisor.wait(self.port, deadline);
+            waits += 1;
+            hypervisor.wait(self.port, hypervisor.now() + SLICE_NS);
         }
     }
 
