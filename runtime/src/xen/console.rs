@@ -14,8 +14,7 @@ use core::sync::atomic::{AtomicU8, AtomicU32};
 /// within milliseconds, and is rate-limited to 200 ms (`RATE_LIMIT_PERIOD` of `tools/console/daemon`).
 pub const PATIENCE_NS: u64 = 2_000_000_000;
 
-/// Waits are made of slices and counted: a clock that jumps forward must not end them, or the last words of a
-/// domain are lost.
+/// Waits are made of slices.
 const SLICE_NS: u64 = 10_000_000;
 const DRAIN_SLICE_NS: u64 = 2_000_000;
 
@@ -73,10 +72,8 @@ impl<'p> Console<'p> {
     /// Waits until the other end has taken everything, about `limit_ns` at most.
     pub fn drain(&mut self, hypervisor: &impl Hypervisor, limit_ns: u64) {
         // Not every taken byte is announced, so it looks again and again.
-        for _ in 0..limit_ns / DRAIN_SLICE_NS {
-            if self.stalled || self.writer().is_empty() {
-                return;
-            }
+        let mut patience = Patience::new(limit_ns, DRAIN_SLICE_NS);
+        while !self.stalled && !self.writer().is_empty() && patience.lasts(hypervisor) {
             hypervisor.notify(self.port);
             hypervisor.wait(self.port, hypervisor.now() + DRAIN_SLICE_NS);
         }
@@ -106,7 +103,7 @@ impl<'p> Console<'p> {
     }
 
     fn write_patiently(&mut self, hypervisor: &impl Hypervisor, mut data: &[u8]) {
-        let mut waits = 0;
+        let mut patience = Patience::new(PATIENCE_NS, SLICE_NS);
         while !data.is_empty() {
             let Ok(count) = self.writer().write(data) else {
                 self.stall(data.len());
@@ -115,14 +112,13 @@ impl<'p> Console<'p> {
             data = &data[count..];
             if count > 0 {
                 hypervisor.notify(self.port);
-                waits = 0;
+                patience = Patience::new(PATIENCE_NS, SLICE_NS);
                 continue;
             }
-            if waits == PATIENCE_NS / SLICE_NS {
+            if !patience.lasts(hypervisor) {
                 self.stall(data.len());
                 return;
             }
-            waits += 1;
             hypervisor.wait(self.port, hypervisor.now() + SLICE_NS);
         }
     }
@@ -150,6 +146,33 @@ impl<'p> Console<'p> {
         );
         self.write_patiently(hypervisor, &note.bytes[..note.length]);
         !self.stalled
+    }
+}
+
+/// A bounded wait that neither a clock that jumps forward nor slices that end early can cut short: both the
+/// time and the number of slices must have passed. Otherwise a domain's last words are lost.
+struct Patience {
+    limit_ns: u64,
+    slices_left: u64,
+    since: Option<u64>,
+}
+
+impl Patience {
+    fn new(limit_ns: u64, slice_ns: u64) -> Self {
+        Self {
+            limit_ns,
+            slices_left: limit_ns / slice_ns,
+            since: None,
+        }
+    }
+
+    /// Whether another slice is to be waited for.
+    fn lasts(&mut self, hypervisor: &impl Hypervisor) -> bool {
+        let now = hypervisor.now();
+        let since = *self.since.get_or_insert(now);
+        let over = self.slices_left == 0 && now.saturating_sub(since) >= self.limit_ns;
+        self.slices_left = self.slices_left.saturating_sub(1);
+        !over
     }
 }
 
