@@ -13,7 +13,8 @@ use smoltcp::time::Instant as SmolInstant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
 use super::config::Config;
-use super::packet::Mac;
+use super::counters::DropReason;
+use super::packet::{Ip, Mac};
 use super::route::link_local;
 use super::time::{Instant, SECOND};
 
@@ -173,6 +174,36 @@ impl Autoconfiguration {
         core::mem::take(&mut self.queues.to_send)
     }
 }
+
+/// Whether a router's advertisement is one: from the link (RFC 4861 §6.1.2), with prefixes in which
+/// addresses can be formed. smoltcp panics over a prefix of more than 128 bits, and over the
+/// address that it makes of a multicast one.
+pub(crate) fn check_advertisement(ip: &Ip) -> Result<(), DropReason> {
+    let from_link = matches!(ip.src, IpAddr::V6(router) if router.is_unicast_link_local());
+    if !from_link || ip.hop_limit != 255 {
+        return Err(DropReason::BadHeader);
+    }
+    let mut options = ip.payload.get(ADVERTISEMENT_LEN..).unwrap_or_default();
+    while let &[kind, units, ..] = options {
+        let (option, rest) = options
+            .split_at_checked(usize::from(units) * 8)
+            .ok_or(DropReason::Truncated)?;
+        let impossible = option.get(2).is_some_and(|&length| length > 128)
+            || option
+                .get(16)
+                .is_some_and(|&first| first == 0 || first == 0xff);
+        if option.is_empty() || (kind == PREFIX_INFORMATION && impossible) {
+            return Err(DropReason::BadHeader);
+        }
+        options = rest;
+    }
+    Ok(())
+}
+
+/// Bytes of a router advertisement in front of its options (RFC 4861 §4.2).
+const ADVERTISEMENT_LEN: usize = 16;
+/// The option with a prefix: its length in byte 2, itself from byte 16 (RFC 4861 §4.6.2).
+const PREFIX_INFORMATION: u8 = 3;
 
 fn convert(now: Instant) -> SmolInstant {
     SmolInstant::from_micros(now.micros() as i64)

@@ -2,6 +2,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 
+use super::autoconfiguration::check_advertisement;
 use super::checksum::pseudo_header;
 use super::counters::DropReason;
 use super::device::{RxChecksum, RxMeta};
@@ -84,6 +85,9 @@ impl Stack {
         if is_for_autoconfiguration(&ip)
             && let Some(auto) = &mut self.autoconfiguration
         {
+            if ip.src.is_ipv6() {
+                check_advertisement(&ip)?;
+            }
             auto.offer(now, frame);
             return Ok(());
         }

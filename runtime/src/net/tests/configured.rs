@@ -95,18 +95,11 @@ fn dhcp() {
     );
 }
 
-/// A router's advertisement of 2001:db8:1::/64 (RFC 4861 §4.2), as radvd sends it.
-#[test]
-fn router_advertisement() {
-    let mut guest = stack(1, "ip=auto", OFFLOADING);
-    let mut now = Instant(SECOND);
-    let solicited = frames(&mut guest, now)
-        .iter()
-        .any(|frame| frame.len() > 54 && frame[54] == 133);
-    assert!(solicited, "a router solicitation");
+/// A router's advertisement of a prefix (RFC 4861 §4.2), as radvd sends it.
+fn advertisement(prefix: core::net::Ipv6Addr, length: u8) -> Vec<u8> {
     let mut message = vec![134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
-    message.extend([3, 4, 64, 0xc0, 0, 1, 81, 128, 0, 0, 56, 64, 0, 0, 0, 0]);
-    message.extend([0x20, 1, 0x0d, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    message.extend([3, 4, length, 0xc0, 0, 1, 81, 128, 0, 0, 56, 64, 0, 0, 0, 0]);
+    message.extend(prefix.octets());
     message.extend([1, 1]);
     message.extend(mac(0).0);
     let src: core::net::Ipv6Addr = "fe80::1".parse().unwrap();
@@ -118,6 +111,18 @@ fn router_advertisement() {
     frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, message.len() as u8, 58, 255]);
     frame.extend(src.octets().into_iter().chain(dst.octets()));
     frame.extend(message);
+    frame
+}
+
+#[test]
+fn router_advertisement() {
+    let mut guest = stack(1, "ip=auto", OFFLOADING);
+    let mut now = Instant(SECOND);
+    let solicited = frames(&mut guest, now)
+        .iter()
+        .any(|frame| frame.len() > 54 && frame[54] == 133);
+    assert!(solicited, "a router solicitation");
+    let frame = advertisement("2001:db8:1::".parse().unwrap(), 64);
     guest.receive(now, RxMeta::default(), &frame);
     for _ in 0..20 {
         now = now.after(100 * MS);
@@ -136,4 +141,22 @@ fn router_advertisement() {
         Err(crate::Errno::EINPROGRESS),
         "there is a route"
     );
+}
+
+/// Found by the fuzzer: smoltcp takes any prefix, and panics over it.
+#[test]
+fn impossible_prefixes_are_refused() {
+    for (prefix, length) in [("ff02::", 64), ("::", 64), ("2001:db8::", 129)] {
+        let mut guest = stack(1, "ip=auto", OFFLOADING);
+        let now = Instant(SECOND);
+        frames(&mut guest, now);
+        guest.receive(
+            now,
+            RxMeta::default(),
+            &advertisement(prefix.parse().unwrap(), length),
+        );
+        frames(&mut guest, now);
+        assert_eq!(guest.addresses().len(), 1, "{:?}", guest.addresses());
+        assert_eq!(guest.counters().dropped(DropReason::BadHeader), 1);
+    }
 }
