@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod fuzz;
 mod image;
 mod symbolize;
 mod test;
@@ -29,6 +30,8 @@ enum Command {
     Test(test::Options),
     /// A benchmark with its peer in the same run
     Bench(bench::Options),
+    /// What reads bytes of others' making, under libFuzzer
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -48,5 +51,6 @@ fn run() -> anyhow::Result<()> {
         Command::Testbed(options) => testbed::run(options),
         Command::Test(options) => test::run(options),
         Command::Bench(options) => bench::run(options),
+        Command::Fuzz(options) => fuzz::run(options),
     }
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that CI runs.
 //!
 //! Steps in order of what they cost: format, lints, unit tests (the rules of the tree are among
-//! them), then the scenarios as Linux processes and on Xen. A step that fails does not stop the later
+//! them), a little fuzzing, then the scenarios as Linux processes and on Xen. A step that fails does not stop the later
 //! ones. The last line is `N passed, N failed`: single tests and scenarios are counted, and a step
 //! that has none (or could not start, or failed without a failed test) counts as one.
 
@@ -44,7 +44,7 @@ struct Step {
     takes_filter: bool,
 }
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 8] = [
     Step {
         part: Part::Unit,
         title: "format",
@@ -59,6 +59,12 @@ const STEPS: [Step; 6] = [
     },
     Step {
         part: Part::Unit,
+        title: "lints of the fuzz targets",
+        cargo: "clippy --quiet --package fuzz --features targets --locked -- -D warnings",
+        takes_filter: false,
+    },
+    Step {
+        part: Part::Unit,
         title: "unit tests and rules",
         cargo: "test --quiet --workspace --all-targets --no-fail-fast --locked",
         takes_filter: true,
@@ -68,6 +74,12 @@ const STEPS: [Step; 6] = [
         title: "examples in the documentation",
         cargo: "test --quiet --workspace --doc --no-fail-fast --locked",
         takes_filter: true,
+    },
+    Step {
+        part: Part::Unit,
+        title: "fuzz targets, some thousand inputs each",
+        cargo: "run --quiet --package xtask --locked -- fuzz --check",
+        takes_filter: false,
     },
     Step {
         part: Part::Netns,

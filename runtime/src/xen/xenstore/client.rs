@@ -22,12 +22,33 @@ const TRANSACTION_TRIES: usize = 16;
 /// `struct xenstore_domain_interface`.
 #[repr(C)]
 pub struct XenstorePage {
-    requests: [AtomicU8; 1024],
-    answers: [AtomicU8; 1024],
-    req_consumed: AtomicU32,
-    req_produced: AtomicU32,
-    rsp_consumed: AtomicU32,
-    rsp_produced: AtomicU32,
+    /// What we say.
+    pub requests: [AtomicU8; 1024],
+    /// What xenstored says.
+    pub answers: [AtomicU8; 1024],
+    /// How much of `requests` xenstored has taken.
+    pub req_consumed: AtomicU32,
+    /// How much we have put into `requests`.
+    pub req_produced: AtomicU32,
+    /// How much of `answers` we have taken.
+    pub rsp_consumed: AtomicU32,
+    /// How much xenstored has put into `answers`.
+    pub rsp_produced: AtomicU32,
+}
+
+impl XenstorePage {
+    /// A page on which nothing has been said. (Xen's own is made by the toolstack.)
+    #[allow(clippy::new_without_default, reason = "for fakes of xenstored only")]
+    pub const fn new() -> Self {
+        XenstorePage {
+            requests: [const { AtomicU8::new(0) }; 1024],
+            answers: [const { AtomicU8::new(0) }; 1024],
+            req_consumed: AtomicU32::new(0),
+            req_produced: AtomicU32::new(0),
+            rsp_consumed: AtomicU32::new(0),
+            rsp_produced: AtomicU32::new(0),
+        }
+    }
 }
 
 const _: () = assert!(core::mem::offset_of!(XenstorePage, req_consumed) == 2048);
@@ -366,17 +387,6 @@ mod tests {
     use core::cell::{Cell, RefCell};
     use core::sync::atomic::Ordering;
 
-    fn page() -> XenstorePage {
-        XenstorePage {
-            requests: [const { AtomicU8::new(0) }; 1024],
-            answers: [const { AtomicU8::new(0) }; 1024],
-            req_consumed: AtomicU32::new(0),
-            req_produced: AtomicU32::new(0),
-            rsp_consumed: AtomicU32::new(0),
-            rsp_produced: AtomicU32::new(0),
-        }
-    }
-
     type Answer = Box<dyn Fn(Header, &[u8]) -> Vec<u8>>;
 
     /// A xenstored whose answers a test decides; it works whenever the guest waits.
@@ -452,7 +462,7 @@ mod tests {
 
     #[test]
     fn reads_lists_and_writes() {
-        let page = page();
+        let page = XenstorePage::new();
         let daemon = Fake::new(
             &page,
             Box::new(|header, payload| match (header.kind, payload) {
@@ -481,7 +491,7 @@ mod tests {
 
     #[test]
     fn messages_longer_than_the_ring_pass_in_both_directions() {
-        let page = page();
+        let page = XenstorePage::new();
         let daemon = Fake::new(
             &page,
             Box::new(|header, payload| message(header, Kind::Read, &payload[..payload.len() - 1])),
@@ -497,7 +507,7 @@ mod tests {
 
     #[test]
     fn events_between_answers_are_kept_and_posted_answers_dropped() {
-        let page = page();
+        let page = XenstorePage::new();
         let daemon = Fake::new(
             &page,
             Box::new(|header, payload| {
@@ -524,7 +534,7 @@ mod tests {
 
     #[test]
     fn a_transaction_that_lost_is_tried_again() {
-        let page = page();
+        let page = XenstorePage::new();
         let lost = Cell::new(3);
         let daemon = Fake::new(
             &page,
@@ -550,7 +560,7 @@ mod tests {
 
     #[test]
     fn silence_and_nonsense_end_the_conversation() {
-        let silent = page();
+        let silent = XenstorePage::new();
         let daemon = Fake::new(&silent, Box::new(|_, _| Vec::new()));
         let mut client = Client::new(&silent, Port(1));
         assert_eq!(client.read(&daemon, b"x"), Err(StoreError::Broken));
@@ -558,13 +568,13 @@ mod tests {
         assert_eq!(client.read(&daemon, b"x"), Err(StoreError::Broken));
         assert_eq!(daemon.now.get(), waited, "the second request fails at once");
 
-        let babbling = page();
+        let babbling = XenstorePage::new();
         let daemon = Fake::new(&babbling, Box::new(|_, _| vec![0xff; 40]));
         let mut client = Client::new(&babbling, Port(1));
         assert_eq!(client.read(&daemon, b"x"), Err(StoreError::Broken));
         assert_eq!(client.take_event(&daemon), None);
 
-        let lying = page();
+        let lying = XenstorePage::new();
         lying.rsp_produced.store(5000, Ordering::Relaxed);
         let daemon = Fake::new(&lying, Box::new(|_, _| Vec::new()));
         assert_eq!(
