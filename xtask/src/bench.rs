@@ -7,6 +7,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 mod boot;
+mod tcp;
 
 /// What the command line said.
 #[derive(clap::Args)]
@@ -19,12 +20,15 @@ pub(crate) struct Options {
 enum Benchmark {
     /// From `xl create` to the first line of `main`; image size, least memory, idle time
     Boot(boot::Options),
+    /// Our TCP beside smoltcp's, on one simulated link
+    Tcp,
 }
 
 /// Runs the command.
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     match options.benchmark {
         Benchmark::Boot(options) => boot::run(&options),
+        Benchmark::Tcp => tcp::run(),
     }
 }
 

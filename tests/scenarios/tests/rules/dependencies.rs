@@ -62,8 +62,8 @@ fn may_depend(from: &str, on: &str) -> bool {
         "runtime" => false,
         "appliances" => any_of(&["appliances/common"]),
         "controller" => any_of(&["controller/manifest", "controller/openflow"]),
-        // The fuzzer takes the runtime as the ordinary library that it is without its C symbols.
-        "tests" => from == "tests/fuzz" || !within(on, "runtime"),
+        // These two take the runtime as the ordinary library that it is without its C symbols.
+        "tests" => ["tests/fuzz", "tests/tcp"].contains(&from) || !within(on, "runtime"),
         "xtask" => any_of(&["tests/testbed", "controller"]),
         _ => false,
     }
