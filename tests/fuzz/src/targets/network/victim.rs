@@ -33,6 +33,10 @@ const FRAMES_KEPT: usize = 8;
 const ROUNDS_MAX: usize = 1000;
 /// Deadlines in the day after the end; keep-alive is off, and retransmissions end within minutes.
 const DEADLINES_MAX: usize = 20_000;
+/// What may wait to be sent: every byte of the buffers in the smallest segments, and control frames.
+const FRAMES_AT_ONCE_MAX: u64 = 5000;
+/// What timers may send for ever: retransmissions, probes and questions of the few connections.
+const FRAMES_PER_SECOND_MAX: u64 = 10;
 const SECOND: u64 = 1_000_000_000;
 
 pub(in super::super) const VICTIM_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
@@ -159,6 +163,7 @@ impl Victim {
     /// Time passes, with its deadlines.
     pub(in super::super) fn pass(&mut self, milliseconds: u64) {
         let end = self.now.after(milliseconds * 1_000_000);
+        let (start, sent) = (self.now, self.device.sent);
         for _ in 0..DEADLINES_MAX {
             match self.stack.next_deadline() {
                 Some(at) if at <= end && self.device.room > 0 => {
@@ -168,6 +173,12 @@ impl Victim {
                 _ => break,
             }
         }
+        let passed = self.now.since(start) / SECOND;
+        let sent = self.device.sent - sent;
+        assert!(
+            sent <= FRAMES_AT_ONCE_MAX + passed * FRAMES_PER_SECOND_MAX,
+            "{sent} frames in {passed} s, though nobody says anything"
+        );
         self.now = end;
         self.settle();
     }
