@@ -2,11 +2,17 @@
 
 mod conntrack;
 mod controller;
+mod encoding;
 mod learn;
+mod nat;
+mod nicira;
 
-pub use conntrack::{Conntrack, Nat, NatAddresses, NatTarget, Zone};
+pub use conntrack::{Conntrack, Zone};
 pub use controller::ToController;
+pub(crate) use encoding::{emit_actions, parse_actions};
 pub use learn::{Learn, LearnSource, LearnSpec};
+pub use nat::{Nat, NatAddresses, NatTarget};
+pub(crate) use nicira::{NICIRA, ONF};
 
 use crate::field::Field;
 use crate::port_number::PortNumber;

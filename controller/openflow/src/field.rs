@@ -265,6 +265,15 @@ impl Field {
         }
     }
 
+    /// Class and number where there is no room for a vendor.
+    pub(crate) const fn short_class_and_number(self) -> (u16, u8) {
+        let properties = self.properties();
+        match properties.alias {
+            Some(alias) => alias,
+            None => (properties.class, properties.number),
+        }
+    }
+
     /// The field with a class and number, by any of its numbers.
     pub(crate) fn with_number(class: u16, number: u8) -> Option<Field> {
         if class == EXPERIMENTER {

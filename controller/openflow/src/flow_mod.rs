@@ -1,9 +1,13 @@
 //! FLOW_MOD (14): add, change or delete flows. 1.5.1 section 7.3.4.3.
 
+use crate::error::{EmitError, ParseCause};
 use crate::flow::{Flow, FlowFlags, FlowKey};
 use crate::flow_match::Match;
 use crate::instruction::Instructions;
+use crate::oxm::{emit_match, parse_match};
 use crate::port_number::PortNumber;
+use crate::version::Version;
+use crate::wire::{Emitted, Parsed, Reader, Writer};
 
 /// What a flow-mod does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -124,4 +128,76 @@ impl FlowMod {
             instructions: self.instructions.clone(),
         }
     }
+}
+
+impl FlowCommand {
+    const ALL: [FlowCommand; 5] = [
+        FlowCommand::Add,
+        FlowCommand::Modify,
+        FlowCommand::ModifyStrict,
+        FlowCommand::Delete,
+        FlowCommand::DeleteStrict,
+    ];
+}
+
+impl FlowMod {
+    pub(crate) fn parse(from: &mut Reader<'_>, version: Version) -> Parsed<FlowMod> {
+        let cookie = from.u64("cookie")?;
+        let cookie_mask = from.u64("cookie's mask")?;
+        let table = from.u8("table")?;
+        let place = from.clone();
+        let number = from.u8("flow-mod's command")?;
+        let command = FlowCommand::ALL.get(usize::from(number)).copied();
+        let unknown = place.error("flow-mod's command", ParseCause::Value(number.into()));
+        Ok(FlowMod {
+            command: command.ok_or(unknown)?,
+            table,
+            cookie,
+            cookie_mask,
+            idle_timeout: from.u16("idle timeout")?,
+            hard_timeout: from.u16("hard timeout")?,
+            priority: from.u16("priority")?,
+            buffer_id: from.u32("buffer")?,
+            out_port: PortNumber(from.u32("output port")?),
+            out_group: from.u32("output group")?,
+            flags: FlowFlags(from.u16("flow-mod's flags")?),
+            importance: parse_importance(from, version)?,
+            matching: parse_match(from)?,
+            instructions: Instructions::parse(from, version)?,
+        })
+    }
+
+    pub(crate) fn emit(&self, to: &mut Writer, version: Version) -> Emitted {
+        to.u64(self.cookie);
+        to.u64(self.cookie_mask);
+        to.u8(self.table);
+        to.u8(self.command as u8);
+        to.u16(self.idle_timeout);
+        to.u16(self.hard_timeout);
+        to.u16(self.priority);
+        to.u32(self.buffer_id);
+        to.u32(self.out_port.0);
+        to.u32(self.out_group);
+        to.u16(self.flags.0);
+        emit_importance(to, version, self.importance)?;
+        emit_match(to, version, &self.matching)?;
+        self.instructions.emit(to, version)
+    }
+}
+
+fn parse_importance(from: &mut Reader<'_>, version: Version) -> Parsed<u16> {
+    let importance = from.u16("importance")?;
+    Ok(if version >= Version::V15 {
+        importance
+    } else {
+        0
+    })
+}
+
+fn emit_importance(to: &mut Writer, version: Version, importance: u16) -> Emitted {
+    if version < Version::V15 && importance != 0 {
+        return Err(EmitError::NotInVersion("importance"));
+    }
+    to.u16(importance);
+    Ok(())
 }

@@ -1,6 +1,10 @@
 //! GROUP_MOD (15): add, change or delete groups. 1.5.1 section 7.3.4.4.
 
+use crate::error::{EmitError, ParseCause};
 use crate::group::{Bucket, Group, GroupKind};
+use crate::group::{emit_buckets, parse_buckets, parse_selection};
+use crate::version::Version;
+use crate::wire::{Emitted, Parsed, Reader, Writer};
 
 /// A change of the groups.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -31,4 +35,143 @@ pub enum GroupMod {
         /// The bucket, or [`Bucket::FIRST`], [`Bucket::LAST`], [`Bucket::ALL`].
         bucket: u32,
     },
+}
+
+/// `OFPGC_*`.
+mod command {
+    pub(super) const ADD: u16 = 0;
+    pub(super) const MODIFY: u16 = 1;
+    pub(super) const DELETE: u16 = 2;
+    pub(super) const INSERT_BUCKET: u16 = 3;
+    pub(super) const REMOVE_BUCKET: u16 = 5;
+    pub(super) const ADD_OR_MODIFY: u16 = 0x8000;
+}
+
+impl GroupMod {
+    pub(crate) fn parse(from: &mut Reader<'_>, version: Version) -> Parsed<GroupMod> {
+        let place = from.clone();
+        let command = from.u16("group-mod's command")?;
+        let kind = GroupKind::parse(from)?;
+        from.pad("group-mod's padding", 1)?;
+        let id = from.u32("group")?;
+        let (mut list, bucket) = match version {
+            Version::V13 => (from.part("buckets", from.len())?, Bucket::ALL),
+            Version::V15 => {
+                let length = usize::from(from.u16("buckets' length")?);
+                from.pad("group-mod's padding", 2)?;
+                let bucket = from.u32("group-mod's bucket")?;
+                (from.part("buckets", length)?, bucket)
+            }
+        };
+        let buckets = parse_buckets(&mut list, version)?;
+        let selection = parse_selection(from)?;
+        let group = Group {
+            id,
+            kind,
+            buckets,
+            selection,
+        };
+        match command {
+            command::ADD => Ok(GroupMod::Add(group)),
+            command::MODIFY => Ok(GroupMod::Modify(group)),
+            command::ADD_OR_MODIFY => Ok(GroupMod::AddOrModify(group)),
+            command::DELETE => Ok(GroupMod::Delete(id)),
+            command::INSERT_BUCKET if version >= Version::V15 => {
+                let buckets = group.buckets;
+                Ok(GroupMod::InsertBuckets {
+                    id,
+                    kind,
+                    after: bucket,
+                    buckets,
+                })
+            }
+            command::REMOVE_BUCKET if version >= Version::V15 => {
+                Ok(GroupMod::RemoveBucket { id, bucket })
+            }
+            _ => Err(place.error("group-mod's command", ParseCause::Value(command.into()))),
+        }
+    }
+
+    pub(crate) fn emit(&self, to: &mut Writer, version: Version) -> Emitted {
+        use GroupMod::{Add, AddOrModify, Delete, InsertBuckets, Modify, RemoveBucket};
+        // Deleting says nothing of the kind; 0 is what others send.
+        let (command, id, kind, bucket, buckets, selection) = match self {
+            Add(g) => (
+                command::ADD,
+                g.id,
+                g.kind,
+                Bucket::ALL,
+                &g.buckets[..],
+                &g.selection,
+            ),
+            Modify(g) => (
+                command::MODIFY,
+                g.id,
+                g.kind,
+                Bucket::ALL,
+                &g.buckets[..],
+                &g.selection,
+            ),
+            AddOrModify(g) => (
+                command::ADD_OR_MODIFY,
+                g.id,
+                g.kind,
+                Bucket::ALL,
+                &g.buckets[..],
+                &g.selection,
+            ),
+            Delete(id) => (
+                command::DELETE,
+                *id,
+                GroupKind::All,
+                Bucket::ALL,
+                &[][..],
+                &None,
+            ),
+            InsertBuckets {
+                id,
+                kind,
+                after,
+                buckets,
+            } => (
+                command::INSERT_BUCKET,
+                *id,
+                *kind,
+                *after,
+                &buckets[..],
+                &None,
+            ),
+            RemoveBucket { id, bucket } => (
+                command::REMOVE_BUCKET,
+                *id,
+                GroupKind::All,
+                *bucket,
+                &[][..],
+                &None,
+            ),
+        };
+        let single = matches!(self, InsertBuckets { .. } | RemoveBucket { .. });
+        if version < Version::V15 && (single || selection.is_some()) {
+            return Err(EmitError::NotInVersion(
+                "single buckets, or how a bucket is chosen",
+            ));
+        }
+        to.u16(command);
+        to.u8(kind as u8);
+        to.zeros(1);
+        to.u32(id);
+        if version >= Version::V15 {
+            let length = to.len();
+            to.zeros(4);
+            to.u32(bucket);
+            let start = to.len();
+            emit_buckets(to, version, buckets)?;
+            to.set_length("buckets", length, start)?;
+        } else {
+            emit_buckets(to, version, buckets)?;
+        }
+        selection
+            .iter()
+            .try_for_each(|selection| selection.emit(to))
+    }
 }

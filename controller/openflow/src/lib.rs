@@ -10,36 +10,71 @@
 //! Threat: bytes come from anybody who reaches the port. Parsers return errors and never panic.
 
 #![forbid(unsafe_code)]
-#![allow(dead_code, reason = "the bytes come in the next commits")]
 
 mod action;
+mod async_config;
+mod bundle;
+mod conntrack_flush;
+mod deframer;
 mod error;
+mod error_message;
+mod features;
 mod field;
 mod flow;
 mod flow_match;
 mod flow_mod;
+mod flow_removed;
 mod group;
 mod group_mod;
+mod hello;
 mod instruction;
+mod message;
 mod meter;
 mod meter_mod;
+pub mod multipart;
+mod oxm;
 pub mod packet_in;
+mod packet_in2;
+mod packet_out;
+mod port;
 mod port_number;
+mod property;
+mod role;
+mod stats;
+mod switch_config;
 mod version;
+mod wire;
 
 pub use action::{
     Action, Conntrack, Learn, LearnSource, LearnSpec, NO_BUFFER, Nat, NatAddresses, NatTarget,
     Subfield, ToController, Zone,
 };
+pub use async_config::{AsyncConfig, Reasons};
+pub use bundle::{BundleAdd, BundleControl, BundleFlags, BundleStep};
+pub use conntrack_flush::{ConntrackFlush, ConntrackTuple};
+pub use deframer::Deframer;
 pub use error::{EmitError, ParseCause, ParseError};
+pub use error_message::ErrorMessage;
+pub use features::Features;
 pub use field::{Field, conntrack_state};
 pub use flow::{Flow, FlowFlags, FlowKey};
 pub use flow_match::{ETH_ARP, ETH_IPV4, ETH_IPV6, FieldMatch, Match, VLAN_PRESENT, mac};
 pub use flow_mod::{FlowCommand, FlowMod, NO_PACKET};
+pub use flow_removed::FlowRemoved;
 pub use group::{Bucket, Group, GroupKind, Selection};
 pub use group_mod::GroupMod;
+pub use hello::Hello;
 pub use instruction::{Instructions, Metadata};
+pub use message::{Header, Message};
 pub use meter::{Band, BandAction, Meter, MeterUnit};
 pub use meter_mod::MeterMod;
+pub use multipart::{FlowStats, FlowStatsRequest, MultipartBody, MultipartReply, MultipartRequest};
+pub use packet_in::PacketIn;
+pub use packet_in2::PacketIn2;
+pub use packet_out::PacketOut;
+pub use port::{Ethernet, Port, PortChange, PortStatus};
 pub use port_number::PortNumber;
+pub use role::{Role, RoleMessage};
+pub use stats::FlowCounters;
+pub use switch_config::SwitchConfig;
 pub use version::Version;
