@@ -3,6 +3,9 @@
 //! A CBOR Web Token (RFC 8392) in a COSE_Sign1 by the authority. Hosts verify it offline. It is
 //! of no use to who steals it: the key that it names must answer a challenge.
 
+mod claims;
+mod verifier;
+
 use std::fmt;
 
 use crate::document::{Bill, Limit, RULES_MAX};
@@ -11,6 +14,8 @@ use crate::label::ApplicationName;
 use crate::name::Name;
 use crate::rule::{OnFail, Rule};
 use crate::time::Timestamp;
+
+pub use verifier::{AUTHORITY_KEYS_MAX, CLOCK_SKEW_SECONDS_MAX, TokenRefusal, Verifier};
 
 /// Hosts that one token may name: it is read by each of them, and by nobody else.
 pub const HOSTS_MAX: usize = 64;
