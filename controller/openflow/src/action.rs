@@ -6,6 +6,7 @@ mod encoding;
 mod learn;
 mod nat;
 mod nicira;
+mod text;
 
 pub use conntrack::{Conntrack, Zone};
 pub use controller::ToController;

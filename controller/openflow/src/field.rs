@@ -38,6 +38,10 @@ pub(crate) enum Prerequisite {
     NeighbourAdvertisement,
     /// A conntrack state that implies a connection.
     Connection,
+    /// The same of IPv4.
+    ConnectionV4,
+    /// The same of IPv6.
+    ConnectionV6,
 }
 
 /// How a match may constrain a field.
@@ -169,10 +173,10 @@ fields! {
     TunIpv6Src = NXM1 109, 128 Any, Nothing, "tun_ipv6_src", "NXM_NX_TUN_IPV6_SRC";
     TunIpv6Dst = NXM1 110, 128 Any, Nothing, "tun_ipv6_dst", "NXM_NX_TUN_IPV6_DST";
     CtNwProto = NXM1 119, 8 Exact, Connection, "ct_nw_proto", "NXM_NX_CT_NW_PROTO";
-    CtNwSrc = NXM1 120, 32 Any, Connection, "ct_nw_src", "NXM_NX_CT_NW_SRC";
-    CtNwDst = NXM1 121, 32 Any, Connection, "ct_nw_dst", "NXM_NX_CT_NW_DST";
-    CtIpv6Src = NXM1 122, 128 Any, Connection, "ct_ipv6_src", "NXM_NX_CT_IPV6_SRC";
-    CtIpv6Dst = NXM1 123, 128 Any, Connection, "ct_ipv6_dst", "NXM_NX_CT_IPV6_DST";
+    CtNwSrc = NXM1 120, 32 Any, ConnectionV4, "ct_nw_src", "NXM_NX_CT_NW_SRC";
+    CtNwDst = NXM1 121, 32 Any, ConnectionV4, "ct_nw_dst", "NXM_NX_CT_NW_DST";
+    CtIpv6Src = NXM1 122, 128 Any, ConnectionV6, "ct_ipv6_src", "NXM_NX_CT_IPV6_SRC";
+    CtIpv6Dst = NXM1 123, 128 Any, ConnectionV6, "ct_ipv6_dst", "NXM_NX_CT_IPV6_DST";
     CtTpSrc = NXM1 124, 16 Any, Connection, "ct_tp_src", "NXM_NX_CT_TP_SRC";
     CtTpDst = NXM1 125, 16 Any, Connection, "ct_tp_dst", "NXM_NX_CT_TP_DST";
     /// Nicira's 16-bit port number; a match reads it as [`Field::InPort`].
