@@ -279,8 +279,14 @@ impl Match {
             self.exactly(Field::EthType)
                 .is_some_and(|t| types.iter().any(|known| u128::from(*known) == t))
         };
+        // A later fragment has no header of what IP carries.
+        let later = self
+            .get(Field::IpFrag)
+            .is_some_and(|fragment| fragment.value & 2 != 0);
         let ip = |number: u8| {
-            ethernet(&[ETH_IPV4, ETH_IPV6]) && self.exactly(Field::IpProto) == Some(number.into())
+            ethernet(&[ETH_IPV4, ETH_IPV6])
+                && self.exactly(Field::IpProto) == Some(number.into())
+                && !later
         };
         let icmpv6 = ethernet(&[ETH_IPV6]) && ip(58);
         let discovery = |types: &[u8]| {

@@ -174,6 +174,9 @@ impl Random {
         if self.chance(6) {
             let (value, mask) = self.pick(&[(0, 1), (1, 1), (1, 3), (3, 3), (0, 2)]);
             m = m.with_masked(Field::IpFrag, value, mask);
+            if value & 2 != 0 {
+                return m.ip_proto(17);
+            }
         }
         match self.rng.u8(0..6) {
             0 => m,

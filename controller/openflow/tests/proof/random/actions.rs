@@ -134,7 +134,7 @@ impl Random {
             6 | 7 if is_ip => Action::Conntrack(self.conntrack(matching)),
             8 => Action::ConntrackClear,
             9 => Action::Learn(Box::new(self.learn(matching))),
-            10 => Action::Controller(self.to_controller()),
+            10 => Action::Controller(self.send_to_controller()),
             11 => Action::Clone(vec![self.set_field(matching), self.output()]),
             12 => {
                 let bits = self.rng.u8(1..=32);
@@ -262,7 +262,7 @@ impl Random {
         }
     }
 
-    pub(super) fn to_controller(&mut self) -> ToController {
+    pub(super) fn send_to_controller(&mut self) -> ToController {
         ToController {
             max_len: self.pick(&[NO_BUFFER, 128]),
             controller_id: self.pick(&[0, 9]),
