@@ -19,6 +19,7 @@ use alloc::rc::{Rc, Weak};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::any::Any;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// The environment variable that configures the interface, as `net::Config` reads it.
 const VARIABLE: &[u8] = b"NET";
@@ -36,6 +37,8 @@ struct Network {
 }
 
 static NETWORK: Global<Option<Network>> = Global::new(None);
+/// Whether the domain has been looked at for an interface.
+static LOOKED: AtomicBool = AtomicBool::new(false);
 
 static DRIVER: Driver = Driver {
     update,
@@ -220,6 +223,12 @@ fn update() -> bool {
     if frontends.next().is_some() {
         report::warning(format_args!("only the first network interface is used"));
     }
+    if frontend.is_none() && !LOOKED.load(Ordering::Relaxed) {
+        report::warning(format_args!(
+            "no network interface: give the domain a `vif`, or attach one with `xl network-attach`"
+        ));
+    }
+    LOOKED.store(true, Ordering::Relaxed);
     let link = NETWORK
         .borrow()
         .as_mut()
