@@ -15,11 +15,14 @@ pub(crate) struct Image {
     pub(crate) program: &'static str,
 }
 
-/// The greeting appliance, the one image here that is built as for production.
+/// The HTTPS service. This and the next are the images here that are built as for production.
 pub(crate) const HELLO: Image = Image {
     package: "hello",
     program: "hello",
 };
+
+/// The smallest plain program.
+pub(crate) const GREETING: Image = guest("greeting");
 
 /// The guest that does what no program should.
 pub(crate) const FAULTS: Image = Image {
@@ -47,7 +50,7 @@ impl Image {
     /// The arguments of `cargo xtask image`.
     fn build_arguments(self) -> Vec<String> {
         let words = match self {
-            HELLO => "image hello".to_owned(),
+            HELLO | GREETING => format!("image {}", self.name()),
             _ => format!(
                 "image --fast --package {} --bin {} --name {}",
                 self.package,

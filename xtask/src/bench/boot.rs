@@ -1,7 +1,7 @@
 //! `cargo xtask bench boot`: how soon a program runs, and what a domain costs.
 //!
 //! Three guests take turns on one testbed, so that whatever else the machine does meets all alike:
-//! ours (`hello`, with the configuration that the image builder wrote), a Debian kernel whose busybox
+//! ours (`guest-greeting`, with the configuration that the image builder wrote), a Debian kernel whose busybox
 //! initramfs prints a line, and the smallest PVH kernel there can be, which powers off at once and so
 //! shows what the toolstack alone takes. The agent in dom0 takes the time: it reads the monotonic
 //! clock, starts `xl create`, and reads the clock again when the guest's first line is in
@@ -28,7 +28,7 @@ pub(crate) struct Options {
     rounds: u16,
 }
 
-/// The first line that hello's `main` prints.
+/// The first line that our guest's `main` prints.
 const OUR_LINE: &str = "Hello from";
 
 /// Nothing takes this long, not even a Debian kernel under emulation.
@@ -45,7 +45,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .parent()
         .context("xtask lies in the workspace")?;
     let say = |line: &str| eprintln!("{line}");
-    build(root, "image hello")?;
+    build(root, "image guest-greeting")?;
     build(
         root,
         "image --fast --package guests --bin lifecycle --name guest-lifecycle",
@@ -76,7 +76,7 @@ fn build(root: &Path, arguments: &str) -> Result<()> {
 
 struct Guests<'t> {
     testbed: &'t Testbed,
-    hello: String,
+    greeting: String,
     lifecycle: String,
 }
 
@@ -92,14 +92,14 @@ impl<'t> Guests<'t> {
         };
         Ok(Guests {
             testbed,
-            hello: install("hello")?,
+            greeting: install("guest-greeting")?,
             lifecycle: install("guest-lifecycle")?,
         })
     }
 
     /// What is loaded: our ELF against the Debian kernel with its initial RAM disk.
     fn sizes(&self) -> Result<()> {
-        let ours = self.loaded_bytes(&self.hello)?;
+        let ours = self.loaded_bytes(&self.greeting)?;
         let debian = self.loaded_bytes(&self.testbed.peers().debian)?;
         Figure::of_rounds(
             ("boot", "image size", "kB"),
@@ -119,15 +119,15 @@ impl<'t> Guests<'t> {
         Ok(self.testbed.exec(&command)?.ok()?.text().trim().parse()?)
     }
 
-    /// Halves the interval between a memory in which hello runs and one in which it does not.
+    /// Halves the interval between a memory in which ours runs and one in which it does not.
     fn least_memory(&self) -> Result<()> {
         let (mut too_little, mut enough) = (0, 64);
-        ensure!(self.runs_in(enough)?, "hello does not run in {enough} MiB");
+        ensure!(self.runs_in(enough)?, "ours does not run in {enough} MiB");
         while enough - too_little > 1 {
             let middle = (too_little + enough) / 2;
             let runs = self.runs_in(middle)?;
             eprintln!(
-                "hello in {middle} MiB: {}",
+                "ours in {middle} MiB: {}",
                 if runs { "runs" } else { "does not run" }
             );
             *if runs { &mut enough } else { &mut too_little } = middle;
@@ -143,7 +143,7 @@ impl<'t> Guests<'t> {
 
     fn runs_in(&self, memory_mib: u32) -> Result<bool> {
         let config = with_value(
-            &with_value(&self.hello, "memory", memory_mib),
+            &with_value(&self.greeting, "memory", memory_mib),
             "maxmem",
             memory_mib,
         );
@@ -176,7 +176,7 @@ impl<'t> Guests<'t> {
         let peers = self.testbed.peers();
         let (mut ours, mut debian, mut smallest) = (Vec::new(), Vec::new(), Vec::new());
         for round in 1..=rounds {
-            ours.push(self.time_to_line("hello", &self.hello, OUR_LINE)?);
+            ours.push(self.time_to_line("greeting", &self.greeting, OUR_LINE)?);
             smallest.push(self.time_to_end("smallest", &peers.smallest)?);
             debian.push(self.time_to_line("debian", &peers.debian, DEBIAN_LINE)?);
             let latest = [&ours, &smallest, &debian].map(|times| times[round - 1]);

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::went_well;
-use crate::image::{HELLO, Image, guest};
+use crate::image::{GREETING, Image, guest};
 use crate::launch::Launch;
 use crate::scenario::Scenario;
 use crate::xen::{LIMIT, Xen};
@@ -33,7 +33,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
         Scenario::on_xen(
             "many: thirty guests in turn leave nothing behind",
-            &[HELLO],
+            &[GREETING],
             |xen| leaving_nothing(xen, in_turn),
         ),
         Scenario::on_xen(
@@ -47,7 +47,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
 fn in_turn(xen: &Xen) -> Result<()> {
     for number in 0..GUESTS {
         let ending = xen.run(
-            &Launch::of(HELLO)
+            &Launch::of(GREETING)
                 .arguments(&format!("number{number}"))
                 .memory_mib(16),
         )?;
