@@ -31,8 +31,6 @@ impl Processes {
             "guests",
             "--package",
             "faults",
-            "--package",
-            "hello",
         ];
         let output = Command::new(cargo)
             .args(arguments)

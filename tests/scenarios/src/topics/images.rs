@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use testbed::Reason;
 
-use crate::image::{HELLO, artefact, text, xtask};
+use crate::image::{GREETING, HELLO, artefact, text, xtask};
 use crate::launch::Launch;
 use crate::scenario::Scenario;
 use crate::xen::{LIMIT, Xen, config};
@@ -39,7 +39,11 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             &[HELLO],
             hello,
         ),
-        Scenario::on_xen("images: hello runs in 8 MiB", &[HELLO], smallest_memory),
+        Scenario::on_xen(
+            "images: a plain program runs in 8 MiB",
+            &[GREETING],
+            smallest_memory,
+        ),
         Scenario::on_xen("images: two builds are identical", &[HELLO], |_| {
             reproducible()
         }),
@@ -47,20 +51,34 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-/// What README says: `xl create` of the configuration that the builder wrote.
+/// What README says: `xl create` of the configuration that the builder wrote, which has no vif.
 fn hello(xen: &Xen) -> Result<()> {
     xen.install(HELLO)?;
     let file = artefact("hello.cfg");
     let config = std::fs::read_to_string(&file)
         .with_context(|| format!("cannot read {}", file.display()))?;
     let domain = xen.testbed.create(&xen.domain_name(HELLO), &config)?;
-    domain.wait_for_console("Hello from x86_64!", LIMIT)?;
+    for line in [
+        "Hello from x86_64!",
+        "no network interface",
+        "https on [::]:443",
+    ] {
+        domain.wait_for_console(line, LIMIT)?;
+    }
+    domain.xl("shutdown")?.ok()?;
+    let end = domain.wait_for_end(LIMIT)?;
+    ensure!(
+        end.reason == Reason::Poweroff && end.console.contains("hello: drained"),
+        "it ended with {:?}:\n{}",
+        end.reason,
+        end.console
+    );
     Ok(())
 }
 
 fn smallest_memory(xen: &Xen) -> Result<()> {
-    let ending = xen.run(&Launch::of(HELLO).memory_mib(8))?;
-    ensure!(ending.succeeded, "hello ended with {}", ending.how);
+    let ending = xen.run(&Launch::of(GREETING).memory_mib(8))?;
+    ensure!(ending.succeeded, "it ended with {}", ending.how);
     ensure!(
         ending.transcript.contains("Hello from x86_64!"),
         "no greeting: {}",
