@@ -1,0 +1,1 @@
+//! The daemon in dom0: it enforces in the switch what verified tokens permit, and nothing else.
