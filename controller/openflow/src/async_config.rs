@@ -1,6 +1,6 @@
 //! SET_ASYNC (28) and GET_ASYNC_REPLY (27): what the switch tells unasked. 1.5.1 section 7.3.10.
 
-use crate::error::{EmitError, ParseCause};
+use crate::error::EmitError;
 use crate::property;
 use crate::version::Version;
 use crate::wire::{Emitted, Parsed, Reader, Writer};
@@ -49,12 +49,11 @@ impl AsyncConfig {
         }
         while !from.is_empty() {
             let (number, mut value) = property::next(from)?;
-            let kinds = config.kinds_mut();
-            let unknown = value.error("asynchronous kind", ParseCause::Value(number.into()));
-            let kind = kinds
-                .into_iter()
-                .nth(usize::from(number / 2))
-                .ok_or(unknown)?;
+            let mut kinds = config.kinds_mut().into_iter();
+            // Experimenters' kinds are of no meaning here.
+            let Some(kind) = kinds.nth(usize::from(number / 2)) else {
+                continue;
+            };
             let bits = value.u32("asynchronous reasons")?;
             let reasons = kind.get_or_insert_default();
             if number % 2 == 0 {

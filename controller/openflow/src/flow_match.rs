@@ -28,16 +28,32 @@ impl FieldMatch {
     }
 }
 
+/// A field that this crate does not know, as a switch sent it: kept, so that a flow that somebody
+/// else made can be shown, compared and deleted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnknownField {
+    /// Its class: 0xffff for experimenters, whose number then begins the body.
+    pub class: u16,
+    /// Its number in the class, times two, and the bit that says that there is a mask.
+    pub number: u8,
+    /// Value and mask, 255 bytes at most.
+    pub body: Vec<u8>,
+}
+
 /// A packet's conditions, all of which must hold. Empty, it matches every packet.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Match {
     fields: Vec<FieldMatch>,
+    unknown: Vec<UnknownField>,
 }
 
 impl Match {
     /// Matches every packet.
     pub const fn new() -> Match {
-        Match { fields: Vec::new() }
+        Match {
+            fields: Vec::new(),
+            unknown: Vec::new(),
+        }
     }
 
     /// The fields, in order.
@@ -45,9 +61,26 @@ impl Match {
         &self.fields
     }
 
+    /// The fields that this crate does not know, in order of their numbers.
+    pub fn unknown(&self) -> &[UnknownField] {
+        &self.unknown
+    }
+
+    /// Adds a field that this crate does not know. False where it is there.
+    pub(crate) fn add_unknown(&mut self, field: UnknownField) -> bool {
+        let key = |field: &UnknownField| (field.class, field.number & !1);
+        // Experimenters' fields have their vendor in the body: one may come several times.
+        if field.class != 0xffff && self.unknown.iter().any(|other| key(other) == key(&field)) {
+            return false;
+        }
+        let place = self.unknown.partition_point(|other| *other < field);
+        self.unknown.insert(place, field);
+        true
+    }
+
     /// Whether it matches every packet.
     pub fn is_empty(&self) -> bool {
-        self.fields.is_empty()
+        self.fields.is_empty() && self.unknown.is_empty()
     }
 
     /// What is asked of a field, if anything.

@@ -60,7 +60,9 @@ pub use error_message::ErrorMessage;
 pub use features::Features;
 pub use field::{Field, conntrack_state};
 pub use flow::{Flow, FlowFlags, FlowKey};
-pub use flow_match::{ETH_ARP, ETH_IPV4, ETH_IPV6, FieldMatch, Match, VLAN_PRESENT, mac};
+pub use flow_match::{
+    ETH_ARP, ETH_IPV4, ETH_IPV6, FieldMatch, Match, UnknownField, VLAN_PRESENT, mac,
+};
 pub use flow_mod::{FlowCommand, FlowMod, NO_PACKET};
 pub use flow_removed::FlowRemoved;
 pub use fuzz::fuzz;

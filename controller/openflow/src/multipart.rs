@@ -70,6 +70,15 @@ pub enum MultipartRequest {
     PortDesc(PortNumber),
     /// 1.5: to be told of changes of flows.
     FlowMonitor(Vec<FlowMonitorRequest>),
+    /// A question that this crate does not know.
+    Other {
+        /// Its type.
+        kind: u16,
+        /// Whether more of it comes in another message.
+        more: bool,
+        /// What it says.
+        body: Vec<u8>,
+    },
 }
 
 /// An answer, or a part of one.
@@ -138,10 +147,6 @@ impl MultipartRequest {
     pub(crate) fn parse(from: &mut Reader<'_>, version: Version) -> Parsed<MultipartRequest> {
         let place = from.clone();
         let (kind, more) = parse_header(from)?;
-        if more {
-            // Only table features are asked for in several messages, and this crate never does.
-            return Err(place.error("multipart's flags", ParseCause::Value(MORE.into())));
-        }
         let request = match kind {
             kind::DESC => MultipartRequest::Desc,
             kind::FLOW => MultipartRequest::Flow(FlowStatsRequest::parse(from)?),
@@ -160,14 +165,31 @@ impl MultipartRequest {
             kind::FLOW_MONITOR if version >= Version::V15 => {
                 MultipartRequest::FlowMonitor(parse_list(from, FlowMonitorRequest::parse)?)
             }
-            _ => return Err(place.error("multipart's type", ParseCause::Value(kind.into()))),
+            kind => {
+                return Ok(MultipartRequest::Other {
+                    kind,
+                    more,
+                    body: from.rest().to_vec(),
+                });
+            }
         };
+        if more {
+            // None of these questions is longer than a message.
+            return Err(place.error("multipart's flags", ParseCause::Value(MORE.into())));
+        }
         Ok(request)
     }
 
     pub(crate) fn emit(&self, to: &mut Writer, version: Version) -> Emitted {
         to.u16(self.kind());
-        to.zeros(6);
+        to.u16(
+            if matches!(self, MultipartRequest::Other { more: true, .. }) {
+                MORE
+            } else {
+                0
+            },
+        );
+        to.zeros(4);
         match self {
             MultipartRequest::Desc | MultipartRequest::Table => {}
             MultipartRequest::Flow(request) | MultipartRequest::Aggregate(request) => {
@@ -190,6 +212,7 @@ impl MultipartRequest {
             MultipartRequest::FlowMonitor(requests) => {
                 requests.iter().try_for_each(|request| request.emit(to))?;
             }
+            MultipartRequest::Other { body, .. } => to.bytes(body),
         }
         Ok(())
     }
@@ -207,6 +230,7 @@ impl MultipartRequest {
             MultipartRequest::MeterConfig(_) => kind::METER_CONFIG,
             MultipartRequest::PortDesc(_) => kind::PORT_DESC,
             MultipartRequest::FlowMonitor(_) => kind::FLOW_MONITOR,
+            MultipartRequest::Other { kind, .. } => *kind,
         }
     }
 }

@@ -4,7 +4,7 @@
 use crate::action::ONF;
 use crate::error::{EmitError, ParseCause};
 use crate::field::{EXPERIMENTER, Field};
-use crate::flow_match::Match;
+use crate::flow_match::{Match, UnknownField};
 use crate::version::Version;
 use crate::wire::{Emitted, Parsed, Reader, Writer};
 
@@ -114,22 +114,49 @@ pub(crate) fn emit_field(
 pub(crate) fn parse_fields(from: &mut Reader<'_>) -> Parsed<Match> {
     let mut matching = Match::new();
     while !from.is_empty() {
-        let place = from.clone();
-        let (field, value, mask) = parse_field(from)?;
-        if matching.get(field).is_some() {
-            return Err(place.error(field.name(), ParseCause::Repeated));
-        }
-        if matching.set(field, value, mask).is_err() {
-            return Err(place.error(field.name(), ParseCause::Bits));
+        let mut place = from.clone();
+        match parse_field(from) {
+            Ok((field, _, _)) if matching.get(field).is_some() => {
+                return Err(place.error(field.name(), ParseCause::Repeated));
+            }
+            Ok((field, value, mask)) => {
+                let bits = place.error(field.name(), ParseCause::Bits);
+                matching.set(field, value, mask).map_err(|_| bits)?;
+            }
+            Err(error) if error.what == UNKNOWN_FIELD => {
+                if !matching.add_unknown(parse_unknown(&mut place)?) {
+                    return Err(place.error(UNKNOWN_FIELD, ParseCause::Repeated));
+                }
+                *from = place;
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(matching)
+}
+
+fn parse_unknown(from: &mut Reader<'_>) -> Parsed<UnknownField> {
+    let class = from.u16("field's class")?;
+    let number = from.u8("field's number")?;
+    let length = usize::from(from.u8("field's length")?);
+    let body = from.take("field's value", length)?.to_vec();
+    Ok(UnknownField {
+        class,
+        number,
+        body,
+    })
 }
 
 /// Writes a match's fields, without prerequisites being checked: a packet-in's metadata has none.
 pub(crate) fn emit_fields(to: &mut Writer, version: Version, matching: &Match) -> Emitted {
     for field in matching.fields() {
         emit_field(to, version, field.field, field.value, field.mask)?;
+    }
+    for field in matching.unknown() {
+        to.u16(field.class);
+        to.u8(field.number);
+        to.u8(u8::try_from(field.body.len()).map_err(|_| EmitError::TooLong(UNKNOWN_FIELD))?);
+        to.bytes(&field.body);
     }
     Ok(())
 }

@@ -8,7 +8,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::action::Subfield;
 use crate::field::Field;
-use crate::flow_match::{ETH_ARP, ETH_IPV4, ETH_IPV6, FieldMatch, Match, VLAN_PRESENT};
+use crate::flow_match::{
+    ETH_ARP, ETH_IPV4, ETH_IPV6, FieldMatch, Match, UnknownField, VLAN_PRESENT,
+};
 use crate::port_number::PortNumber;
 
 /// How a field's values are written.
@@ -249,6 +251,18 @@ impl Words<'_> {
         // What Open vSwitch does not know.
         for field in [Field::InPhyPort, Field::PbbIsid, Field::Ipv6Exthdr] {
             words.named(field, field.name());
+        }
+        for UnknownField {
+            class,
+            number,
+            body,
+        } in matching.unknown()
+        {
+            let digits: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
+            words.words.push(format!(
+                "unknown(class={class:#x},number={})={digits}",
+                number >> 1
+            ));
         }
         words.words
     }

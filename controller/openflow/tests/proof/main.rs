@@ -3,6 +3,7 @@
 
 mod mutation;
 mod ofp_parse;
+mod os_ken;
 mod random;
 mod round_trip;
 
