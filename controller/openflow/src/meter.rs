@@ -1,7 +1,7 @@
 //! Meters: rates that packets are measured against. 1.5.1 section 5.11.
 
-use crate::error::ParseCause;
-use crate::wire::{Parsed, Reader, Writer};
+use crate::error::{EmitError, ParseCause};
+use crate::wire::{Emitted, Parsed, Reader, Writer};
 
 /// A meter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -55,7 +55,7 @@ pub enum MeterUnit {
 pub struct Band {
     /// The rate, in the meter's unit.
     pub rate: u32,
-    /// How much may come at once, where the meter says that bursts count.
+    /// How much may come at once; 0 where the meter does not say that bursts count.
     pub burst: u32,
     /// What is done.
     pub action: BandAction,
@@ -98,11 +98,17 @@ impl Meter {
             0 | flag::KBPS => MeterUnit::Kbps,
             _ => return Err(place.error("meter's flags", ParseCause::Value(flags.into()))),
         };
+        let (burst, stats) = (flags & flag::BURST != 0, flags & flag::STATS != 0);
         let mut bands = Vec::new();
         while !from.is_empty() {
-            bands.push(Band::parse(from)?);
+            let band = Band::parse(from)?;
+            // Open vSwitch fills in a burst of its own where none was given.
+            bands.push(if burst {
+                band
+            } else {
+                Band { burst: 0, ..band }
+            });
         }
-        let (burst, stats) = (flags & flag::BURST != 0, flags & flag::STATS != 0);
         Ok(Meter {
             id,
             unit,
@@ -113,7 +119,10 @@ impl Meter {
     }
 
     /// Writes a meter from its flags on.
-    pub(crate) fn emit(&self, to: &mut Writer) {
+    pub(crate) fn emit(&self, to: &mut Writer) -> Emitted {
+        if !self.burst && self.bands.iter().any(|band| band.burst != 0) {
+            return Err(EmitError::NotAllowed("burst of a meter without bursts"));
+        }
         let unit = match self.unit {
             MeterUnit::Kbps => flag::KBPS,
             MeterUnit::PacketsPerSecond => flag::PACKETS,
@@ -123,6 +132,7 @@ impl Meter {
         to.u16(unit | burst | stats);
         to.u32(self.id);
         self.bands.iter().for_each(|band| band.emit(to));
+        Ok(())
     }
 }
 

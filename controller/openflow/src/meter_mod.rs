@@ -45,11 +45,11 @@ impl MeterMod {
         match self {
             MeterMod::Add(meter) => {
                 to.u16(command::ADD);
-                meter.emit(to);
+                meter.emit(to)?;
             }
             MeterMod::Modify(meter) => {
                 to.u16(command::MODIFY);
-                meter.emit(to);
+                meter.emit(to)?;
             }
             MeterMod::Delete(id) => {
                 to.u16(command::DELETE);

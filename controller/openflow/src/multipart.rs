@@ -410,6 +410,6 @@ fn parse_meter(from: &mut Reader<'_>) -> Parsed<Meter> {
 fn emit_meter(to: &mut Writer, meter: &Meter) -> Emitted {
     let start = to.len();
     to.zeros(2);
-    meter.emit(to);
+    meter.emit(to)?;
     to.set_length("meter", start, start)
 }

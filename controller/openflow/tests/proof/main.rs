@@ -1,11 +1,13 @@
 //! The proof of the codec: against itself, against Open vSwitch's decoder, against os-ken's bytes,
 //! against spoilt bytes, and against a running switch.
 
+mod live_switch;
 mod mutation;
 mod ofp_parse;
 mod os_ken;
 mod random;
 mod round_trip;
+mod switch;
 
 /// The seed of a randomised test: from `OPENFLOW_SEED`, which a failure names, or the clock.
 fn seed() -> u64 {
