@@ -32,7 +32,8 @@ pub struct PacketIn2 {
     pub buffer_id: Option<u32>,
     /// The flow's table.
     pub table: Option<u8>,
-    /// The flow's cookie.
+    /// The flow's cookie. Open vSwitch 3.1 leaves it out where the packet came by packet-out: what
+    /// must be known is better put into the action's userdata.
     pub cookie: Option<u64>,
     /// Why, of [`crate::packet_in::reason`].
     pub reason: Option<u8>,
@@ -65,10 +66,7 @@ impl PacketIn2 {
                 self.cookie = Some(value.u64("cookie")?);
             }
             kind::REASON => self.reason = Some(value.u8("packet-in's reason")?),
-            kind::METADATA => {
-                value.pad("property's padding", 4)?;
-                self.metadata = oxm::parse_fields(value)?;
-            }
+            kind::METADATA => self.metadata = oxm::parse_fields(value)?,
             kind::USERDATA => self.userdata = value.rest().to_vec(),
             kind::CONTINUATION => {
                 value.pad("property's padding", 4)?;
@@ -98,17 +96,21 @@ impl PacketIn2 {
         if let Some(reason) = self.reason {
             property::emit(to, kind::REASON, &[reason])?;
         }
-        let nested = |bytes: &[u8]| [&[0; 4], bytes].concat();
         if !self.metadata.is_empty() {
             let mut fields = Writer::new();
             oxm::emit_fields(&mut fields, version, &self.metadata)?;
-            property::emit(to, kind::METADATA, &nested(&fields.into_bytes()))?;
+            property::emit(to, kind::METADATA, &fields.into_bytes())?;
         }
         if !self.userdata.is_empty() {
             property::emit(to, kind::USERDATA, &self.userdata)?;
         }
         if let Some(continuation) = &self.continuation {
-            property::emit(to, kind::CONTINUATION, &nested(continuation))?;
+            // Properties lie in it, and these are aligned.
+            property::emit(
+                to,
+                kind::CONTINUATION,
+                &[&[0; 4], &continuation[..]].concat(),
+            )?;
         }
         Ok(())
     }

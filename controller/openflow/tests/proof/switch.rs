@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use openflow::{Deframer, Header, Hello, Message, Version};
@@ -20,7 +21,9 @@ pub(crate) struct Switch {
 
 impl Switch {
     pub(crate) fn start() -> Switch {
-        let name = format!("switch-{}", std::process::id());
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("switch-{}-{count}", std::process::id());
         // Paths of sockets have 108 bytes at most, which a target directory can exceed.
         let directory = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&directory).expect("a directory");
@@ -36,7 +39,7 @@ impl Switch {
             "--remote=punix:db.sock",
             "--log-file=db.log",
         ];
-        switch.daemon(&server, "db.sock");
+        switch.daemon(&server);
         // The database is there when this returns.
         switch.run(
             "ovs-vsctl",
@@ -48,7 +51,7 @@ impl Switch {
             "--log-file=switch.log",
             "--pidfile=s.pid",
         ];
-        switch.daemon(&vswitchd, "s.pid");
+        switch.daemon(&vswitchd);
         let bridge = "--db=unix:db.sock --timeout=120 add-br br0 -- set bridge br0 \
             datapath_type=netdev fail_mode=secure protocols=OpenFlow13,OpenFlow15";
         // The switch has the bridge when this returns.
@@ -76,7 +79,7 @@ impl Switch {
         );
     }
 
-    fn daemon(&mut self, line: &[&str], _sign: &str) {
+    fn daemon(&mut self, line: &[&str]) {
         // A namespace of its own: the bridge's port is seen by nobody else.
         let mut command = self.command("unshare");
         command
