@@ -7,7 +7,7 @@
 //! | [`ImageDescriptor`] | the publisher | the host |
 //! | [`Offer`] | the authority | the publisher |
 //! | [`Token`], [`RevocationList`] | the authority | the host |
-//! | [`RevocationOrder`] | the operator | the authority |
+//! | [`RevocationOrder`], [`AuditRequest`] | the operator | the authority |
 //! | [`Proof`] | the domain | the host |
 //!
 //! There is no I/O here, no clock and no randomness: `now` is a parameter, and keys are made from
@@ -23,6 +23,7 @@ pub mod label;
 pub mod name;
 pub mod net;
 pub mod offer;
+pub mod operator;
 pub mod path;
 pub mod ports;
 pub mod proof;
@@ -42,6 +43,7 @@ pub use label::{Account, ApplicationName};
 pub use name::{Name, NamePattern};
 pub use net::Cidr;
 pub use offer::{Acceptance, Answer, Offer, Outcome, Price, SignedAcceptance, SignedOffer};
+pub use operator::AuditRequest;
 pub use path::PathPattern;
 pub use ports::{Ports, Services};
 pub use proof::{Proof, ProofRefusal, ReplayWindow};
