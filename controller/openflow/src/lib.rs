@@ -4,6 +4,33 @@
 //! instruction sets or flows that mean the same compare equal, so that what a switch dumps can be
 //! compared with what is desired.
 //!
+//! ```
+//! use openflow::{Action, Deframer, Flow, FlowMod, Header, Instructions, Match, Message, Version};
+//! use openflow::{Field, PortNumber};
+//!
+//! // HTTP from port 1 goes on in table 2, marked.
+//! let web = Match::new().in_port(PortNumber(1)).ipv4().ip_proto(6).with(Field::TcpDst, 80u16);
+//! let mark = Instructions::apply(vec![Action::set(Field::Reg0, 7u8)]).then_goto(2);
+//! let flow = Flow::new(1, 100, web, mark).with_cookie(0x5);
+//! assert_eq!(
+//!     flow.to_string(),
+//!     "cookie=0x5,table=1,priority=100,tcp,in_port=1,tp_dst=80 \
+//!      actions=set_field:0x7->reg0,goto_table:2"
+//! );
+//!
+//! let header = Header { version: Version::V15, xid: 1 };
+//! let bytes = Message::FlowMod(FlowMod::add(flow.clone())).emit(header)?;
+//!
+//! // Bytes come as they come; messages come out whole.
+//! let mut deframer = Deframer::default();
+//! deframer.push(&bytes);
+//! let whole = deframer.next_message()?.expect("all of it was pushed");
+//! let (header, message) = Message::parse(whole)?;
+//! let Message::FlowMod(flow_mod) = message else { panic!("it was a flow-mod") };
+//! assert_eq!((header.xid, flow_mod.to_flow()), (1, flow));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Specifications: *OpenFlow Switch Specification* 1.3.5 and 1.5.1, Open vSwitch's `nicira-ext.h`,
 //! `meta-flow.h` and `ovs-actions(7)`.
 //!
