@@ -14,6 +14,9 @@ const OXM_MATCH: u16 = 1;
 /// What an error about a field that this crate does not know is about.
 pub(crate) const UNKNOWN_FIELD: &str = "field";
 
+/// An experimenter's number, in front of its field's value and counted with it.
+const VENDOR_BYTES: usize = 4;
+
 /// A field's header, without value.
 pub(crate) struct Header {
     pub(crate) field: Field,
@@ -27,6 +30,10 @@ pub(crate) fn parse_header(from: &mut Reader<'_>) -> Parsed<Header> {
     let number = from.u8("field's number")?;
     let length = usize::from(from.u8("field's length")?);
     let vendor = if class == EXPERIMENTER {
+        // Or the vendor would be read from the field behind.
+        if length < VENDOR_BYTES {
+            return Err(unknown.error("field's vendor", ParseCause::Length(length)));
+        }
         from.u32("field's vendor")?
     } else {
         ONF
@@ -190,4 +197,18 @@ pub(crate) fn emit_unchecked_match(to: &mut Writer, version: Version, matching: 
     to.set_length("match", start + 2, start)?;
     to.pad_to_8(start);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by the fuzzer: it was read, and written as what could not be read.
+    #[test]
+    fn an_experimenters_field_without_a_vendor_is_refused() {
+        let fields = [0xff, 0xff, 0, 0, 0x80, 0, 0, 4, 0, 0, 0, 1];
+        let read = parse_fields(&mut Reader::new(&fields, 0));
+        let error = read.expect_err("four bytes of a vendor are missing");
+        assert_eq!(error.cause, ParseCause::Length(0));
+    }
 }
