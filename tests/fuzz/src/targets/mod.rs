@@ -6,7 +6,10 @@ mod command_line;
 mod configuration;
 mod dhcp;
 mod dns;
+mod documents;
+mod manifest;
 mod network;
+mod openflow;
 mod start_info;
 mod xenstore;
 
@@ -16,7 +19,10 @@ pub const TARGETS: &[Target] = &[
     configuration::TARGET,
     dhcp::TARGET,
     dns::TARGET,
+    documents::TARGET,
+    manifest::TARGET,
     network::TARGET,
+    openflow::TARGET,
     start_info::TARGET,
     xenstore::TARGET,
 ];
