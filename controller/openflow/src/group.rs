@@ -252,6 +252,17 @@ pub(crate) fn parse_selection(from: &mut Reader<'_>) -> Parsed<Option<Selection>
 }
 
 impl Selection {
+    /// By a hash over all bits of these fields.
+    pub fn hash(basis: u64, fields: &[Field]) -> Selection {
+        let mut fields: Vec<_> = fields
+            .iter()
+            .map(|field| (*field, field.full_mask()))
+            .collect();
+        fields.sort_unstable();
+        fields.dedup();
+        Selection::Hash { basis, fields }
+    }
+
     fn parse(value: &mut Reader<'_>) -> Parsed<Selection> {
         value.pad("selection method's padding", 4)?;
         let place = value.clone();

@@ -422,3 +422,93 @@ fn parse_experimenter(from: &mut Reader<'_>, header: Header, bundles: bool) -> P
     from.done("message")?;
     Ok(message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A flow-mod of 1.5 with the bytes of a match's fields and of instructions.
+    fn flow_mod(fields: &[u8], instructions: &[u8]) -> Vec<u8> {
+        let mut body = vec![0; 40];
+        body.extend([0, 1]);
+        body.extend((fields.len() as u16 + 4).to_be_bytes());
+        body.extend(fields);
+        body.resize(body.len().next_multiple_of(8), 0);
+        body.extend(instructions);
+        let mut bytes = vec![6, kind::FLOW_MOD];
+        bytes.extend((body.len() as u16 + 8).to_be_bytes());
+        bytes.extend([0, 0, 0, 1]);
+        bytes.extend(body);
+        bytes
+    }
+
+    #[test]
+    fn actions_in_actions_end_somewhere() {
+        // `clone(clone(…))`, as deep as a message has room.
+        let mut actions = Vec::new();
+        while actions.len() < 60_000 {
+            let length = (actions.len() as u16 + 16).to_be_bytes();
+            let head = [
+                0xff, 0xff, length[0], length[1], 0, 0, 0x23, 0x20, 0, 42, 0, 0, 0, 0, 0, 0,
+            ];
+            actions.splice(0..0, head);
+        }
+        let length = (actions.len() as u16 + 8).to_be_bytes();
+        let apply = [&[0, 4, length[0], length[1], 0, 0, 0, 0], &actions[..]].concat();
+        let error = Message::parse(&flow_mod(&[], &apply)).unwrap_err();
+        assert_eq!(
+            (error.what, error.cause),
+            ("nested actions", ParseCause::TooMany)
+        );
+    }
+
+    #[test]
+    fn fields_that_are_not_known_are_kept() {
+        let known = [0x80, 0, 4 << 1, 6, 1, 2, 3, 4, 5, 6];
+        let unknown = [0, 1, 90 << 1, 2, 0xaa, 0xbb];
+        let bytes = flow_mod(&[&known[..], &unknown].concat(), &[]);
+        let (header, message) = Message::parse(&bytes).unwrap();
+        let Message::FlowMod(read) = &message else {
+            panic!("{message:?}")
+        };
+        assert_eq!(read.matching.unknown().len(), 1);
+        assert_eq!(
+            read.matching.to_string(),
+            "dl_src=01:02:03:04:05:06,unknown(class=0x1,number=90)=aabb"
+        );
+        assert_eq!(message.emit(header).unwrap(), bytes);
+        let twice = flow_mod(&[unknown, unknown].concat(), &[]);
+        assert_eq!(
+            Message::parse(&twice).unwrap_err().cause,
+            ParseCause::Repeated
+        );
+    }
+
+    #[test]
+    fn wrong_versions_and_lengths_are_refused_by_name() {
+        let cause = |bytes: &[u8]| Message::parse(bytes).unwrap_err().cause;
+        assert_eq!(cause(&[]), ParseCause::Truncated);
+        assert_eq!(cause(&[5, 20, 0, 8, 0, 0, 0, 1]), ParseCause::Version(5));
+        assert_eq!(cause(&[6, 20, 0, 9, 0, 0, 0, 1]), ParseCause::Length(9));
+        assert_eq!(cause(&[6, 20, 0, 8, 0, 0, 0, 1, 0]), ParseCause::Length(1));
+        let text = Message::parse(&[5, 20, 0, 8, 0, 0, 0, 1])
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            text,
+            "version at byte 0: version 0x05 is neither 0x04 (1.3) nor 0x06 (1.5)"
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_written() {
+        let header = Header {
+            version: Version::V15,
+            xid: 1,
+        };
+        let long = Message::EchoRequest(vec![0; 65_528]);
+        assert_eq!(long.emit(header), Err(EmitError::TooLong("message")));
+        let most = Message::EchoRequest(vec![0; 65_527]);
+        assert_eq!(most.emit(header).map(|bytes| bytes.len()), Ok(65_535));
+    }
+}

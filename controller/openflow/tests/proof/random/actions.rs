@@ -105,15 +105,16 @@ impl Random {
             }];
         }
         let mut actions = Vec::new();
-        if self.version == Version::V15 && self.chance(4) {
-            actions.push(Action::Meter(self.rng.u32(1..=Meter::MAX)));
-        }
         if self.chance(6) && matching.get(Field::VlanVid).is_none() {
             actions.push(Action::PushVlan(self.pick(&[0x8100, 0x88a8])));
             actions.push(Action::PopVlan);
         }
         for _ in 0..self.rng.usize(0..6) {
             actions.push(self.action(matching));
+        }
+        if self.version == Version::V15 && self.chance(4) {
+            let place = self.rng.usize(0..=actions.len());
+            actions.insert(place, Action::Meter(self.rng.u32(1..=Meter::MAX)));
         }
         actions
     }

@@ -50,16 +50,13 @@ impl Random {
         if self.chance(3) {
             return Selection::DatapathHash(self.rng.u64(..));
         }
-        let fields = vec![
-            (Field::EthType, 0xffff),
-            (Field::IpProto, 0xff),
-            (Field::Ipv4Src, u128::from(u32::MAX)),
-            (Field::Ipv4Dst, u128::from(u32::MAX)),
+        let fields = [
+            Field::Ipv4Src,
+            Field::EthType,
+            Field::IpProto,
+            Field::Ipv4Dst,
         ];
-        Selection::Hash {
-            basis: self.rng.u64(..),
-            fields,
-        }
+        Selection::hash(self.rng.u64(..), &fields)
     }
 
     pub(super) fn group_mod(&mut self) -> GroupMod {
