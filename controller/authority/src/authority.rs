@@ -182,6 +182,8 @@ impl Authority {
     }
 
     /// Revokes a token on an operator's signed order; nothing happens if it was revoked before.
+    /// The submission that it answered gets no other until it would have expired. To keep a
+    /// publisher from asking for another in other words, change the policies.
     ///
     /// # Errors
     /// Why it is not revoked.

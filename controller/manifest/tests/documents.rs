@@ -264,6 +264,21 @@ fn a_narrowed_rule_is_covered_by_the_rule() {
     assert_eq!(manifest.rules()[0].within(Some(&nothing), None), None);
 }
 
+/// Lists in lists, as deep as there is room: no parser follows them down the stack.
+#[test]
+fn what_is_deep_is_refused() {
+    for opening in [0x81, 0xa1, 0xd2] {
+        let deep = vec![opening; 200_000];
+        assert!(Manifest::from_bytes(&deep).is_err());
+        assert!(SignedSubmission::open_self_signed(&deep).is_err());
+        assert!(
+            verifier(&key(2))
+                .verify(&deep, now(), &RevocationList::empty())
+                .is_err()
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn any_manifest_survives_its_encoding(manifest in any_manifest()) {

@@ -1,6 +1,8 @@
 //! Connections: TLS, and bounds on what one of them and all of them may take.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -18,6 +20,8 @@ use tokio_rustls::TlsAcceptor;
 /// Connections at once. Publishers and hosts keep none open for long; further ones wait in the
 /// kernel's queue.
 pub const CONNECTIONS_MAX: usize = 256;
+/// Connections of one address at once: one that opens and never speaks keeps no other out.
+pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 32;
 /// How long a handshake may take, and the head of a request.
 pub const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long a connection may live, whatever it does: nobody keeps one of the places for ever.
@@ -58,6 +62,7 @@ pub async fn serve(
 ) {
     let acceptor = TlsAcceptor::from(tls);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let addresses = Arc::new(Addresses::default());
     let graceful = GracefulShutdown::new();
     tokio::pin!(end);
     loop {
@@ -70,22 +75,57 @@ pub async fn serve(
             accepted = accepted => accepted,
             () = &mut end => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match accepted {
+            Ok((stream, from)) => (stream, from.ip()),
             Err(error) => {
                 tracing::warn!(%error, "no connection can be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        let Some(counted) = Addresses::count(&addresses, address) else {
+            continue;
+        };
         let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), graceful.watcher());
         tokio::spawn(async move {
             let connection = connection(stream, acceptor, router, watcher);
             let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
-            drop(place);
+            drop((place, counted));
         });
     }
     let _ = tokio::time::timeout(DRAIN_TIME_MAX, graceful.shutdown()).await;
+}
+
+/// How many connections each address has; those with none are not in it.
+#[derive(Default)]
+struct Addresses(Mutex<HashMap<IpAddr, u32>>);
+
+/// One connection of an address, as long as it lives.
+struct Counted(Arc<Addresses>, IpAddr);
+
+impl Addresses {
+    /// Counts one more; nothing if the address has as many as it may.
+    fn count(addresses: &Arc<Self>, address: IpAddr) -> Option<Counted> {
+        let mut counts = addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_insert(0);
+        if *count >= CONNECTIONS_PER_ADDRESS_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Counted(Arc::clone(addresses), address))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut counts = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.1);
+            }
+        }
+    }
 }
 
 async fn connection(
@@ -112,4 +152,23 @@ async fn connection(
     let served = builder.serve_connection(TokioIo::new(stream), service);
     // A client that goes away in the middle is no event.
     let _ = watcher.watch(served).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_so_many_places_and_gives_them_back() {
+        let addresses = Arc::new(Addresses::default());
+        let [one, two] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
+        let all: Vec<Counted> = (0..CONNECTIONS_PER_ADDRESS_MAX)
+            .map(|_| Addresses::count(&addresses, one).unwrap())
+            .collect();
+        assert!(Addresses::count(&addresses, one).is_none());
+        assert!(Addresses::count(&addresses, two).is_some());
+        drop(all);
+        assert!(Addresses::count(&addresses, one).is_some());
+        assert!(addresses.0.lock().unwrap().is_empty());
+    }
 }

@@ -199,6 +199,30 @@ async fn wrong_policies_are_not_taken_and_right_ones_are() {
     );
 }
 
+/// Who says nothing, or half a thing, is let go, and until then keeps nobody waiting.
+#[tokio::test]
+async fn slow_clients_are_let_go() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let directory = Directory::new();
+    let process = Process::start(&directory);
+    let mut silent = process.connect().await;
+    let mut half = process.connect_tls().await;
+    half.write_all(b"POST /v1/manifests HTTP/1.1\r\nhost: ")
+        .await
+        .unwrap();
+    half.flush().await.unwrap();
+    assert_eq!(submit(&process, &Wish::with(&[SPEAK])).await.0, 201);
+    // Each read ends because the authority closes; a close without TLS's goodbye is an error.
+    let mut rest = Vec::new();
+    assert_eq!(silent.read_to_end(&mut rest).await.unwrap_or(0), 0);
+    let _ = half.read_to_end(&mut rest).await;
+    let answer = String::from_utf8_lossy(&rest);
+    assert!(
+        rest.is_empty() || answer.starts_with("HTTP/1.1 408"),
+        "{answer}"
+    );
+}
+
 /// Killed in the middle of answering, again and again: what a client was told is in the log, no
 /// serial number was given twice, and the log's chain holds.
 #[tokio::test]

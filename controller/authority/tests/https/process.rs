@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use authority::store::audit;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::site::{Directory, POLICIES, authority_key, operator, publisher};
 
@@ -17,6 +20,8 @@ pub(crate) struct Process {
     child: Mutex<Child>,
     lines: mpsc::Receiver<Value>,
     client: reqwest::Client,
+    tls: Arc<rustls::ClientConfig>,
+    port: u16,
     base: String,
 }
 
@@ -41,16 +46,20 @@ impl Process {
                 }
             }
         });
+        let tls = believing(&certificate);
         let mut process = Self {
             child: Mutex::new(child),
             lines,
-            client: client(&certificate),
+            client: client(tls.clone()),
+            tls: Arc::new(tls),
+            port: 0,
             base: String::new(),
         };
         let ready = process.wait_for("ready");
         let address = ready["fields"]["address"].as_str().expect("an address");
-        let port = address.rsplit(':').next().expect("a port");
-        process.base = format!("https://localhost:{port}");
+        let address: std::net::SocketAddr = address.parse().expect("an address");
+        process.port = address.port();
+        process.base = format!("https://localhost:{}", process.port);
         process
     }
 
@@ -102,6 +111,17 @@ impl Process {
         let response = request.send().await.expect("an answer");
         let status = response.status().as_u16();
         (status, response.json().await.expect("JSON"))
+    }
+
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(("127.0.0.1", self.port)).await.unwrap()
+    }
+
+    pub(crate) async fn connect_tls(&self) -> TlsStream<TcpStream> {
+        let connector = TlsConnector::from(Arc::clone(&self.tls));
+        let name = "localhost".try_into().unwrap();
+        let stream = self.connect().await;
+        connector.connect(name, stream).await.unwrap()
     }
 
     /// All lines of the audit log.
@@ -176,19 +196,22 @@ fn write_files(directory: &Directory) -> String {
     pair.cert.pem()
 }
 
-/// A client that believes this certificate and no other.
-fn client(certificate: &str) -> reqwest::Client {
+/// The client's side of TLS, which believes this certificate and no other.
+fn believing(certificate: &str) -> rustls::ClientConfig {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
     let mut roots = rustls::RootCertStore::empty();
     let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
     roots.add(certificate).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
+    rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_no_client_auth()
+}
+
+fn client(tls: rustls::ClientConfig) -> reqwest::Client {
     let builder = reqwest::Client::builder().tls_backend_preconfigured(tls);
     builder.no_proxy().timeout(PATIENCE).build().unwrap()
 }
