@@ -38,6 +38,8 @@ pub(crate) enum Prerequisite {
     NeighbourAdvertisement,
     /// A conntrack state that implies a connection.
     Connection,
+    /// The same of a protocol that is named; without it Open vSwitch shows no ports.
+    ConnectionPorts,
     /// The same of IPv4.
     ConnectionV4,
     /// The same of IPv6.
@@ -176,8 +178,8 @@ fields! {
     CtNwDst = NXM1 121, 32 Any, ConnectionV4, "ct_nw_dst", "NXM_NX_CT_NW_DST";
     CtIpv6Src = NXM1 122, 128 Any, ConnectionV6, "ct_ipv6_src", "NXM_NX_CT_IPV6_SRC";
     CtIpv6Dst = NXM1 123, 128 Any, ConnectionV6, "ct_ipv6_dst", "NXM_NX_CT_IPV6_DST";
-    CtTpSrc = NXM1 124, 16 Any, Connection, "ct_tp_src", "NXM_NX_CT_TP_SRC";
-    CtTpDst = NXM1 125, 16 Any, Connection, "ct_tp_dst", "NXM_NX_CT_TP_DST";
+    CtTpSrc = NXM1 124, 16 Any, ConnectionPorts, "ct_tp_src", "NXM_NX_CT_TP_SRC";
+    CtTpDst = NXM1 125, 16 Any, ConnectionPorts, "ct_tp_dst", "NXM_NX_CT_TP_DST";
     /// Nicira's 16-bit port number; a match reads it as [`Field::InPort`].
     NxmInPort = NXM0 0, 16 Exact, Nothing, "in_port", "NXM_OF_IN_PORT";
     /// Nicira's whole VLAN tag, for actions; a match takes [`Field::VlanVid`].

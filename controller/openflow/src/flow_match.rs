@@ -347,6 +347,9 @@ impl Match {
             Prerequisite::NeighbourSolicitation => discovery(&[135]),
             Prerequisite::NeighbourAdvertisement => discovery(&[136]),
             Prerequisite::Connection => self.has_connection(),
+            Prerequisite::ConnectionPorts => {
+                self.has_connection() && self.exactly(Field::CtNwProto).is_some()
+            }
             Prerequisite::ConnectionV4 => self.has_connection() && ethernet(&[ETH_IPV4]),
             Prerequisite::ConnectionV6 => self.has_connection() && ethernet(&[ETH_IPV6]),
         }

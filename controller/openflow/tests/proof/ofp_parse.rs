@@ -3,7 +3,8 @@
 use std::process::Stdio;
 
 use openflow::{
-    Bucket, FlowCommand, FlowMod, GroupMod, Header, Message, MeterMod, MultipartBody, Version,
+    Bucket, Flow, FlowCommand, FlowMod, GroupMod, Header, Instructions, Message, MeterMod,
+    MultipartBody, Version,
 };
 
 use crate::debian::program;
@@ -52,10 +53,47 @@ fn open_vswitch_reads_what_we_mean() {
     );
 }
 
+/// What a match allows, Open vSwitch takes: any fields at all, as long as [`Match::check`] says yes.
+#[test]
+fn open_vswitch_takes_every_match_that_is_allowed() {
+    let seed = seed();
+    let mut failures = Vec::new();
+    for version in [Version::V15, Version::V13] {
+        let mut random = Random::new(seed, version);
+        let matches: Vec<_> = (0..BATCH).map(|_| random.allowed_match()).collect();
+        let mut stream = Vec::new();
+        for (xid, matching) in (1..).zip(&matches) {
+            let flow = Flow::new(1, 2, matching.clone(), Instructions::drop());
+            let message = Message::FlowMod(FlowMod::add(flow));
+            stream.extend(
+                message
+                    .emit(Header { version, xid })
+                    .expect("it has a form"),
+            );
+        }
+        let text = ofp_parse(&stream);
+        for (xid, matching) in (1..).zip(&matches) {
+            let said = said_of(&text, xid);
+            if said.contains("***") || !said.contains(&matching.to_string()) {
+                failures.push(format!("{version:?}: {matching}: {said}"));
+            }
+        }
+    }
+    let count = failures.len();
+    failures.truncate(SHOWN);
+    assert!(
+        count == 0,
+        "seed {seed}: {count} failures: {}",
+        failures.join("\n")
+    );
+}
+
 /// Open vSwitch's text of a stream of messages.
 fn ofp_parse(stream: &[u8]) -> String {
     let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let file = directory.join(format!("ofp-parse-{}", std::process::id()));
+    let process = std::process::id();
+    let thread = std::thread::current().id();
+    let file = directory.join(format!("ofp-parse-{process}-{thread:?}"));
     std::fs::write(&file, stream).expect("a file to write");
     let output = program("ovs-ofctl", "openvswitch-common")
         .arg("ofp-parse")

@@ -133,6 +133,47 @@ impl Random {
         }
     }
 
+    /// Fields without a plan, of which those are left out that the match does not allow.
+    pub(crate) fn allowed_match(&mut self) -> Match {
+        let mut matching = Match::new();
+        if self.rng.bool() {
+            matching = matching.eth_type(self.pick(&[ETH_ARP, ETH_IPV4, ETH_IPV6, 0x8847]));
+        }
+        if self.rng.bool() {
+            matching = matching.ct_state(self.rng.u32(0..0x40), self.rng.u32(0..0x40));
+        }
+        for _ in 0..40 {
+            let field = self.pick(Field::ALL);
+            // Open vSwitch has no such fields, or only some of their values.
+            let unknown = [
+                Field::InPhyPort,
+                Field::PbbIsid,
+                Field::Ipv6Exthdr,
+                Field::VlanTci,
+                Field::InPort,
+                Field::NxmInPort,
+                Field::ActsetOutput,
+                Field::EthType,
+                Field::CtState,
+                Field::IpFrag,
+                Field::VlanVid,
+            ];
+            if unknown.contains(&field) || matching.get(field).is_some() {
+                continue;
+            }
+            let with = match field {
+                Field::IpProto => matching.clone().ip_proto(self.pick(&[6, 17, 132, 1, 58])),
+                Field::Icmpv6Type => matching.clone().with(field, self.pick(&[135u8, 136, 1])),
+                Field::Icmpv6Code => matching.clone().with(field, 0u8),
+                _ => self.put(matching.clone(), field),
+            };
+            if with.check().is_ok() {
+                matching = with;
+            }
+        }
+        matching
+    }
+
     pub(crate) fn metadata(&mut self, m: Match) -> Match {
         let fields = [
             Field::Metadata,

@@ -59,6 +59,7 @@ fn every_field_is_read_as_it_was() {
         Match::new().eth_type(0x88e7),
         Match::new().ipv4().ct_state(0x22, 0),
         Match::new().ipv6().ct_state(0x22, 0),
+        Match::new().ct_state(0x22, 0).with(Field::CtNwProto, 6u8),
     ];
     let mut tried = 0;
     for field in Field::ALL {
