@@ -3,7 +3,7 @@
 //! no secret.
 
 use manifest::{Digest, Timestamp};
-use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
+use redb::{ReadableTable as _, TableDefinition, WriteTransaction};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -97,7 +97,7 @@ impl Store {
     /// # Errors
     /// A database that does not work.
     pub fn audit(&self, after: u64) -> Result<Vec<Line>, StoreError> {
-        let table = self.database.begin_read()?.open_table(AUDIT)?;
+        let table = self.read()?.open_table(AUDIT)?;
         let mut lines = Vec::new();
         for row in table.range(after.saturating_add(1)..)?.take(LINES_MAX) {
             let (index, row) = row?;

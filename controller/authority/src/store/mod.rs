@@ -5,6 +5,7 @@
 pub mod audit;
 
 use std::path::Path;
+use std::sync::{PoisonError, RwLock};
 
 use manifest::{ApplicationName, ApplicationNumber, Digest, PublicKey, Serial, Timestamp};
 use redb::{
@@ -44,6 +45,13 @@ const FORGOTTEN_MAX: usize = 16;
 #[error("the database: {0}")]
 pub struct StoreError(#[source] Box<redb::Error>);
 
+impl StoreError {
+    /// Whether the disk refused, now or before.
+    fn needs_opening(&self) -> bool {
+        matches!(*self.0, redb::Error::Io(_) | redb::Error::PreviousIo)
+    }
+}
+
 impl<E: Into<redb::Error>> From<E> for StoreError {
     fn from(error: E) -> Self {
         Self(Box::new(error.into()))
@@ -68,9 +76,18 @@ pub struct StoredOffer {
     pub offer: Vec<u8>,
 }
 
+/// How the database is opened, the first time and again.
+type Open = dyn Fn() -> Result<Database, redb::DatabaseError> + Send + Sync;
+
 /// The authority's memory.
+///
+/// redb believes nothing any more after the disk refused once: it must be opened again, and repairs
+/// itself then. That is tried when the next request comes, so a disk that was full for a while
+/// costs the answers of that while.
 pub struct Store {
-    database: Database,
+    open: Box<Open>,
+    /// Nothing while it cannot be opened.
+    database: RwLock<Option<Database>>,
 }
 
 /// One decision on its way into the store.
@@ -82,10 +99,15 @@ impl Store {
     /// # Errors
     /// A file that cannot be opened, is no database, or is another process's.
     pub fn open(file: &Path) -> Result<Self, StoreError> {
-        let database = Database::create(file)?;
-        let store = Self { database };
+        let file = file.to_owned();
+        Self::opened_by(Box::new(move || Database::create(&file)))
+    }
+
+    fn opened_by(open: Box<Open>) -> Result<Self, StoreError> {
+        let database = RwLock::new(Some(open()?));
+        let store = Self { open, database };
         // Readers find every table from now on.
-        let transaction = store.database.begin_write()?;
+        let transaction = store.with(|database| Ok(database.begin_write()?))?;
         transaction.open_table(COUNTERS)?;
         transaction.open_table(APPLICATIONS)?;
         transaction.open_table(ANSWERS)?;
@@ -103,7 +125,7 @@ impl Store {
     /// # Errors
     /// A database that does not work.
     pub fn begin(&self) -> Result<Transaction, StoreError> {
-        Ok(Transaction(self.database.begin_write()?))
+        self.with(|database| Ok(Transaction(database.begin_write()?)))
     }
 
     /// The signed offer with this digest.
@@ -143,7 +165,24 @@ impl Store {
     }
 
     fn read(&self) -> Result<ReadTransaction, StoreError> {
-        Ok(self.database.begin_read()?)
+        self.with(|database| Ok(database.begin_read()?))
+    }
+
+    /// Begins something, on a database that is opened again if the disk had refused.
+    fn with<T>(&self, begin: impl Fn(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Some(database) = &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
+            match begin(database) {
+                Err(error) if error.needs_opening() => {}
+                begun => return begun,
+            }
+        }
+        let mut database = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Closed first: it has a lock on its file.
+        *database = None;
+        begin(database.insert((self.open)()?))
     }
 }
 
