@@ -201,24 +201,7 @@ pub fn read_key(file: &Path) -> Result<SigningKey> {
 mod tests {
     use super::*;
 
-    const EXAMPLE: &str = r#"
-issuer = "isp.example"
-listen = "127.0.0.1:8443"
-key = "authority.pem"
-database = "authority.redb"
-policies = "policies.cedar"
-hosts = ["edge-1"]
-operators = ["ed25519:PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw"]
-
-[tls]
-certificates = "tls.pem"
-key = "tls.key"
-
-[[publishers]]
-key = "ed25519:PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw"
-name = "Photos Inc."
-accounts = ["photos"]
-"#;
+    const EXAMPLE: &str = include_str!("../example/authority.toml");
 
     #[test]
     fn the_example_is_read() {
@@ -235,11 +218,15 @@ accounts = ["photos"]
                 assert!(error.contains(word), "{word} in: {error}");
             }
         };
-        check("issuer", "isuer", &["line 2", "isuer"]);
-        check("isp.example", "isp_example", &["line 2", "'_'"]);
-        check("127.0.0.1:8443", "127.0.0.1", &["line 3"]);
-        check("\"photos\"", "\"Photos\"", &["line 17", "Photos"]);
-        check("hosts", "token-days-max = 0\nhosts", &["token-days-max"]);
+        check("issuer", "isuer", &["line 4", "isuer"]);
+        check("isp.example", "isp_example", &["line 4", "'_'"]);
+        check("127.0.0.1:8443", "127.0.0.1", &["line 5"]);
+        check("\"photos\"", "\"Photos\"", &["line 23", "Photos"]);
+        check(
+            "token-days-max = 30",
+            "token-days-max = 0",
+            &["token-days-max"],
+        );
         let publisher = &EXAMPLE[EXAMPLE.find("[[publishers]]").unwrap()..];
         check(publisher, &publisher.repeat(2), &["same key"]);
     }

@@ -127,6 +127,12 @@ fn what_rules_share_gets_the_least_of_all() {
 }
 
 #[test]
+fn the_example_is_right() {
+    let example = include_str!("../../example/policies.cedar");
+    assert_eq!(Policies::parse(example).unwrap().count(), 6);
+}
+
+#[test]
 fn wrong_policies_are_refused_with_their_place() {
     let check = |text: &str, words: &[&str]| {
         let error = Policies::parse(text).err().expect(text).to_string();
