@@ -93,85 +93,78 @@ impl GroupMod {
     }
 
     pub(crate) fn emit(&self, to: &mut Writer, version: Version) -> Emitted {
-        use GroupMod::{Add, AddOrModify, Delete, InsertBuckets, Modify, RemoveBucket};
         // Deleting says nothing of the kind; 0 is what others send.
-        let (command, id, kind, bucket, buckets, selection) = match self {
-            Add(g) => (
-                command::ADD,
-                g.id,
-                g.kind,
-                Bucket::ALL,
-                &g.buckets[..],
-                &g.selection,
-            ),
-            Modify(g) => (
-                command::MODIFY,
-                g.id,
-                g.kind,
-                Bucket::ALL,
-                &g.buckets[..],
-                &g.selection,
-            ),
-            AddOrModify(g) => (
-                command::ADD_OR_MODIFY,
-                g.id,
-                g.kind,
-                Bucket::ALL,
-                &g.buckets[..],
-                &g.selection,
-            ),
-            Delete(id) => (
-                command::DELETE,
-                *id,
-                GroupKind::All,
-                Bucket::ALL,
-                &[][..],
-                &None,
-            ),
-            InsertBuckets {
+        let none = GroupKind::All;
+        match self {
+            GroupMod::Add(group) => emit_whole(to, version, command::ADD, group),
+            GroupMod::Modify(group) => emit_whole(to, version, command::MODIFY, group),
+            GroupMod::AddOrModify(group) => emit_whole(to, version, command::ADD_OR_MODIFY, group),
+            GroupMod::Delete(id) => {
+                emit(to, version, (command::DELETE, none, *id), Bucket::ALL, &[])
+            }
+            GroupMod::InsertBuckets { .. } | GroupMod::RemoveBucket { .. }
+                if version < Version::V15 =>
+            {
+                Err(EmitError::NotInVersion("change of single buckets"))
+            }
+            GroupMod::InsertBuckets {
                 id,
                 kind,
                 after,
                 buckets,
-            } => (
-                command::INSERT_BUCKET,
-                *id,
-                *kind,
+            } => emit(
+                to,
+                version,
+                (command::INSERT_BUCKET, *kind, *id),
                 *after,
-                &buckets[..],
-                &None,
+                buckets,
             ),
-            RemoveBucket { id, bucket } => (
-                command::REMOVE_BUCKET,
-                *id,
-                GroupKind::All,
+            GroupMod::RemoveBucket { id, bucket } => emit(
+                to,
+                version,
+                (command::REMOVE_BUCKET, none, *id),
                 *bucket,
-                &[][..],
-                &None,
+                &[],
             ),
-        };
-        let single = matches!(self, InsertBuckets { .. } | RemoveBucket { .. });
-        if version < Version::V15 && (single || selection.is_some()) {
-            return Err(EmitError::NotInVersion(
-                "single buckets, or how a bucket is chosen",
-            ));
         }
-        to.u16(command);
-        to.u8(kind as u8);
-        to.zeros(1);
-        to.u32(id);
-        if version >= Version::V15 {
-            let length = to.len();
-            to.zeros(4);
-            to.u32(bucket);
-            let start = to.len();
-            emit_buckets(to, version, buckets)?;
-            to.set_length("buckets", length, start)?;
-        } else {
-            emit_buckets(to, version, buckets)?;
-        }
-        selection
-            .iter()
-            .try_for_each(|selection| selection.emit(to))
     }
+}
+
+fn emit_whole(to: &mut Writer, version: Version, command: u16, group: &Group) -> Emitted {
+    if version < Version::V15 && group.selection.is_some() {
+        return Err(EmitError::NotInVersion("how a bucket is chosen"));
+    }
+    emit(
+        to,
+        version,
+        (command, group.kind, group.id),
+        Bucket::ALL,
+        &group.buckets,
+    )?;
+    group
+        .selection
+        .iter()
+        .try_for_each(|selection| selection.emit(to))
+}
+
+fn emit(
+    to: &mut Writer,
+    version: Version,
+    (command, kind, id): (u16, GroupKind, u32),
+    bucket: u32,
+    buckets: &[Bucket],
+) -> Emitted {
+    to.u16(command);
+    to.u8(kind as u8);
+    to.zeros(1);
+    to.u32(id);
+    if version < Version::V15 {
+        return emit_buckets(to, version, buckets);
+    }
+    let length = to.len();
+    to.zeros(4);
+    to.u32(bucket);
+    let start = to.len();
+    emit_buckets(to, version, buckets)?;
+    to.set_length("buckets", length, start)
 }

@@ -153,10 +153,33 @@ pub(crate) fn emit_actions(to: &mut Writer, version: Version, actions: &[Action]
 
 fn emit(to: &mut Writer, version: Version, action: &Action) -> Emitted {
     let start = to.len();
-    let open = |to: &mut Writer, kind: u16| {
-        to.u16(kind);
-        to.u16(0);
-    };
+    if let Some((kind, argument, bytes)) = simple(action) {
+        open(to, kind);
+        to.number(argument.into(), bytes);
+    } else {
+        emit_composed(to, version, action)?;
+    }
+    // The specification's structures and Nicira's are multiples of 8; the shortest has 8.
+    to.pad_to_8(start);
+    to.set_length("action", start + 2, start)
+}
+
+/// Type, argument and the argument's bytes of the actions that are no more than that, in any version.
+fn simple(action: &Action) -> Option<(u16, u32, usize)> {
+    Some(match *action {
+        Action::PushVlan(ethertype) => (kind::PUSH_VLAN, ethertype.into(), 2),
+        Action::PopVlan => (kind::POP_VLAN, 0, 0),
+        Action::PushMpls(ethertype) => (kind::PUSH_MPLS, ethertype.into(), 2),
+        Action::PopMpls(ethertype) => (kind::POP_MPLS, ethertype.into(), 2),
+        Action::SetQueue(number) => (kind::SET_QUEUE, number, 4),
+        Action::Group(number) => (kind::GROUP, number, 4),
+        Action::SetTtl(ttl) => (kind::SET_TTL, ttl.into(), 1),
+        Action::DecTtl => (kind::DEC_TTL, 0, 0),
+        _ => return None,
+    })
+}
+
+fn emit_composed(to: &mut Writer, version: Version, action: &Action) -> Emitted {
     match action {
         Action::Output { port, max_len } => {
             open(to, kind::OUTPUT);
@@ -167,34 +190,6 @@ fn emit(to: &mut Writer, version: Version, action: &Action) -> Emitted {
                 0
             });
         }
-        Action::PushVlan(ethertype) => {
-            open(to, kind::PUSH_VLAN);
-            to.u16(*ethertype);
-        }
-        Action::PopVlan => {
-            open(to, kind::POP_VLAN);
-        }
-        Action::PushMpls(ethertype) => {
-            open(to, kind::PUSH_MPLS);
-            to.u16(*ethertype);
-        }
-        Action::PopMpls(ethertype) => {
-            open(to, kind::POP_MPLS);
-            to.u16(*ethertype);
-        }
-        Action::SetQueue(number) => {
-            open(to, kind::SET_QUEUE);
-            to.u32(*number);
-        }
-        Action::Group(number) => {
-            open(to, kind::GROUP);
-            to.u32(*number);
-        }
-        Action::SetTtl(ttl) => {
-            open(to, kind::SET_TTL);
-            to.u8(*ttl);
-        }
-        Action::DecTtl => open(to, kind::DEC_TTL),
         Action::Meter(_) if version < Version::V15 => {
             return Err(EmitError::NotInVersion("meter action"));
         }
@@ -226,9 +221,13 @@ fn emit(to: &mut Writer, version: Version, action: &Action) -> Emitted {
             nicira::emit(to, version, action)?;
         }
     }
-    // The specification's structures and Nicira's are multiples of 8; the shortest has 8.
-    to.pad_to_8(start);
-    to.set_length("action", start + 2, start)
+    Ok(())
+}
+
+/// The type, and room for the length.
+fn open(to: &mut Writer, kind: u16) {
+    to.u16(kind);
+    to.u16(0);
 }
 
 /// Writes the headers of a copy's fields.

@@ -154,53 +154,38 @@ fn port_in_16_bits(port: PortNumber) -> Result<u16, EmitError> {
 
 /// Writes an action from its vendor on.
 pub(super) fn emit(to: &mut Writer, version: Version, action: &Action) -> Emitted {
-    let open = |to: &mut Writer, kind: u16| {
-        to.u32(NICIRA);
-        to.u16(kind);
-    };
     match action {
         Action::SetField { field, value, mask } => {
             open(to, kind::REG_LOAD2);
-            oxm::emit_field(to, version, *field, *value, *mask)?;
+            oxm::emit_field(to, version, *field, *value, *mask)
         }
         Action::Move { source, target } => {
             open(to, kind::REG_MOVE);
             to.u16(source.bits().into());
             to.u16(source.offset().into());
             to.u16(target.offset().into());
-            emit_move_fields(to, version, *source, *target)?;
+            emit_move_fields(to, version, *source, *target)
         }
         Action::Resubmit {
             in_port,
             table,
             original_tuple,
         } => {
-            let kind = if *original_tuple {
-                kind::RESUBMIT_TABLE_CT
-            } else {
-                kind::RESUBMIT_TABLE
-            };
-            open(to, kind);
+            let (plain, tracked) = (kind::RESUBMIT_TABLE, kind::RESUBMIT_TABLE_CT);
+            open(to, if *original_tuple { tracked } else { plain });
             to.u16(port_in_16_bits(*in_port)?);
             to.u8(*table);
             to.zeros(3);
+            Ok(())
         }
         Action::Conjunction {
             id,
             clause,
             clauses,
-        } => {
-            if !conjunction_is_valid(*clause, *clauses) {
-                return Err(EmitError::NotAllowed("conjunction's clauses"));
-            }
-            open(to, kind::CONJUNCTION);
-            to.u8(*clause);
-            to.u8(*clauses);
-            to.u32(*id);
-        }
+        } => emit_conjunction(to, *id, *clause, *clauses),
         Action::Conntrack(conntrack) => {
             open(to, kind::CT);
-            conntrack::emit(to, version, conntrack)?;
+            conntrack::emit(to, version, conntrack)
         }
         Action::Learn(learn) => {
             open(
@@ -211,27 +196,40 @@ pub(super) fn emit(to: &mut Writer, version: Version, action: &Action) -> Emitte
                     kind::LEARN
                 },
             );
-            learn::emit(to, version, learn)?;
+            learn::emit(to, version, learn)
         }
         Action::Controller(controller) => {
             open(to, kind::CONTROLLER2);
             to.zeros(6);
-            controller::emit(to, controller)?;
+            controller::emit(to, controller)
         }
         Action::Clone(actions) => {
             open(to, kind::CLONE);
             to.zeros(6);
-            encoding::emit_actions(to, version, actions)?;
+            encoding::emit_actions(to, version, actions)
         }
-        Action::ConntrackClear => {
-            open(to, kind::CT_CLEAR);
+        // The two that are left: the standard actions are not handed on to here.
+        other => {
+            let is_clear = matches!(other, Action::ConntrackClear);
+            open(to, if is_clear { kind::CT_CLEAR } else { kind::EXIT });
             to.zeros(6);
-        }
-        _ => {
-            // The one that is left: the standard actions are not handed on to here.
-            open(to, kind::EXIT);
-            to.zeros(6);
+            Ok(())
         }
     }
+}
+
+fn open(to: &mut Writer, kind: u16) {
+    to.u32(NICIRA);
+    to.u16(kind);
+}
+
+fn emit_conjunction(to: &mut Writer, id: u32, clause: u8, clauses: u8) -> Emitted {
+    if !conjunction_is_valid(clause, clauses) {
+        return Err(EmitError::NotAllowed("conjunction's clauses"));
+    }
+    open(to, kind::CONJUNCTION);
+    to.u8(clause);
+    to.u8(clauses);
+    to.u32(id);
     Ok(())
 }
