@@ -1,7 +1,6 @@
 //! NXT_PACKET_IN2 (30) and NXT_RESUME (28): a packet held at its place in the tables, and the order
 //! to go on. `nicira-ext.h`.
 
-use crate::error::ParseCause;
 use crate::flow_match::Match;
 use crate::oxm;
 use crate::property;
@@ -72,7 +71,9 @@ impl PacketIn2 {
                 value.pad("property's padding", 4)?;
                 self.continuation = Some(value.rest().to_vec());
             }
-            _ => return Err(value.error("packet-in's property", ParseCause::Value(kind.into()))),
+            // What a later Open vSwitch adds. None of it is needed to go on: that is in the
+            // continuation.
+            _ => {}
         }
         Ok(())
     }

@@ -1,7 +1,6 @@
 //! `controller(…)`: a packet to the controller with what it needs to know (NXAST_CONTROLLER2).
 
 use super::NO_BUFFER;
-use crate::error::ParseCause;
 use crate::property;
 use crate::wire::{Emitted, Parsed, Reader, Writer};
 
@@ -56,8 +55,8 @@ pub(super) fn parse_short(body: &mut Reader<'_>) -> Parsed<ToController> {
     })
 }
 
-/// Reads NXAST_CONTROLLER2 after its subtype.
-pub(super) fn parse(body: &mut Reader<'_>) -> Parsed<ToController> {
+/// Reads NXAST_CONTROLLER2 after its subtype; None for one with a property that is not known.
+pub(super) fn parse(body: &mut Reader<'_>) -> Parsed<Option<ToController>> {
     body.pad("controller's padding", 6)?;
     let mut controller = ToController::default();
     while !body.is_empty() {
@@ -69,10 +68,10 @@ pub(super) fn parse(body: &mut Reader<'_>) -> Parsed<ToController> {
             kind::USERDATA => controller.userdata = value.rest().to_vec(),
             kind::PAUSE => controller.pause = true,
             kind::METER => controller.meter = Some(value.u32("controller's meter")?),
-            _ => return Err(value.error("controller's property", ParseCause::Value(number.into()))),
+            _ => return Ok(None),
         }
     }
-    Ok(controller)
+    Ok(Some(controller))
 }
 
 /// Writes NXAST_CONTROLLER2 after its header.

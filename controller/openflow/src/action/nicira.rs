@@ -71,7 +71,7 @@ pub(super) fn parse(body: &mut Reader<'_>, version: Version, depth: u8) -> Parse
         kind::LEARN2 => Action::Learn(Box::new(learn::parse(body, true)?)),
         kind::EXIT => Action::Exit,
         kind::CONTROLLER => Action::Controller(controller::parse_short(body)?),
-        kind::CONTROLLER2 => Action::Controller(controller::parse(body)?),
+        kind::CONTROLLER2 => return Ok(controller::parse(body)?.map(Action::Controller)),
         kind::CONJUNCTION => parse_conjunction(body)?,
         kind::CT => Action::Conntrack(conntrack::parse(body, version, depth)?),
         kind::CT_CLEAR => Action::ConntrackClear,
