@@ -53,6 +53,9 @@ const RECIPE: Recipe = Recipe {
         "nmap",
         "procps",
         "tcpdump",
+        // What benchmarks load guests with, and the server that the Linux guest runs.
+        "nginx",
+        "wrk",
     ],
     left_out: &[
         "/usr/share/doc/*",
