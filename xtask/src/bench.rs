@@ -7,6 +7,11 @@ use clap::Subcommand;
 use serde::Serialize;
 
 mod boot;
+mod config;
+mod guests;
+mod http;
+mod net;
+mod site;
 mod tcp;
 
 /// What the command line said.
@@ -20,6 +25,10 @@ pub(crate) struct Options {
 enum Benchmark {
     /// From `xl create` to the first line of `main`; image size, least memory, idle time
     Boot(boot::Options),
+    /// Bulk TCP each way against the same program in a Linux guest
+    Net(net::Options),
+    /// Small responses on kept connections against nginx in a Linux guest; first response; memory
+    Http(http::Options),
     /// Our TCP beside smoltcp's, on one simulated link
     Tcp,
 }
@@ -28,6 +37,8 @@ enum Benchmark {
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     match options.benchmark {
         Benchmark::Boot(options) => boot::run(&options),
+        Benchmark::Net(options) => net::run(&options),
+        Benchmark::Http(options) => http::run(&options),
         Benchmark::Tcp => tcp::run(),
     }
 }
@@ -36,6 +47,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Better {
+    Higher,
     Lower,
 }
 
@@ -47,10 +59,13 @@ struct Figure {
     /// The median of our values.
     ours: f64,
     /// The median of the peer's values, or the bound that ours must keep.
-    peer: f64,
-    peer_name: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer_name: Option<&'static str>,
     /// `ours` / `peer`.
-    ratio: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratio: Option<f64>,
     better: Better,
     unit: &'static str,
     rounds: usize,
@@ -60,22 +75,37 @@ struct Figure {
 }
 
 impl Figure {
-    /// A figure of values from several rounds.
+    /// A figure of values from several rounds, and of a peer's.
     fn of_rounds(
+        better: Better,
         (bench, figure, unit): (&'static str, &'static str, &'static str),
         ours: &[f64],
         (peer_name, peer): (&'static str, &[f64]),
     ) -> Figure {
+        let peer_median = quantile(peer, 0.5);
+        Figure {
+            peer: Some(rounded(peer_median)),
+            peer_name: Some(peer_name),
+            ratio: Some(rounded(quantile(ours, 0.5) / peer_median)),
+            ..Figure::alone(better, (bench, figure, unit), ours)
+        }
+    }
+
+    /// A count that carries over to other machines, and that no peer tells of itself.
+    fn alone(
+        better: Better,
+        (bench, figure, unit): (&'static str, &'static str, &'static str),
+        ours: &[f64],
+    ) -> Figure {
         let quartiles = [quantile(ours, 0.25), quantile(ours, 0.75)].map(rounded);
-        let (ours_median, peer_median) = (quantile(ours, 0.5), quantile(peer, 0.5));
         Figure {
             bench,
             figure,
-            ours: rounded(ours_median),
-            peer: rounded(peer_median),
-            peer_name,
-            ratio: rounded(ours_median / peer_median),
-            better: Better::Lower,
+            ours: rounded(quantile(ours, 0.5)),
+            peer: None,
+            peer_name: None,
+            ratio: None,
+            better,
             unit,
             rounds: ours.len(),
             ours_quartiles: (ours.len() > 1).then_some(quartiles),
@@ -112,6 +142,7 @@ mod tests {
     #[test]
     fn a_figure_has_medians_and_their_ratio() {
         let figure = Figure::of_rounds(
+            Better::Lower,
             ("boot", "time", "s"),
             &[3.0, 1.0, 2.0],
             ("peer", &[4.0, 8.0]),

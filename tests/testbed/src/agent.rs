@@ -22,6 +22,16 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// Builds the agent. It is linked statically, so that it does not matter whether the host's
 /// Debian is dom0's.
 pub(crate) fn build(root: &Path, cache: &Path) -> Result<PathBuf> {
+    build_static(root, cache, "testbed", "testbed-agent")
+}
+
+/// Builds a program of the workspace for any Linux of this architecture.
+pub(crate) fn build_static(
+    root: &Path,
+    cache: &Path,
+    package: &str,
+    program: &str,
+) -> Result<PathBuf> {
     let folder = cache.join("agent");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -31,8 +41,10 @@ pub(crate) fn build(root: &Path, cache: &Path) -> Result<PathBuf> {
             "build",
             "--quiet",
             "--release",
-            "--package=testbed",
-            "--bin=testbed-agent",
+            "--package",
+            package,
+            "--bin",
+            program,
         ])
         .arg(format!("--target={TARGET}"))
         .arg("--target-dir")
@@ -41,8 +53,8 @@ pub(crate) fn build(root: &Path, cache: &Path) -> Result<PathBuf> {
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("CARGO_BUILD_RUSTFLAGS")
         .env("RUSTFLAGS", "-C target-feature=+crt-static");
-    host::run(&mut command).context("cannot build the testbed's agent")?;
-    let program = folder.join(TARGET).join("release/testbed-agent");
+    host::run(&mut command).with_context(|| format!("cannot build {program} for dom0"))?;
+    let program = folder.join(TARGET).join("release").join(program);
     if !program.exists() {
         bail!("cargo built no {}", program.display());
     }
@@ -83,6 +95,8 @@ pub(crate) fn initrd(image: &Image, agent: &Path, smallest: &[u8]) -> Result<Vec
         .program("testbed/agent", &read(agent)?)
         .program("testbed/peers/initrd", &peers::debian_initrd(&busybox))
         .program("testbed/peers/smallest.elf", smallest)
+        .program("testbed/peers/server", peers::SERVER_INIT.as_bytes())
+        .program("testbed/peers/nginx.conf", peers::NGINX_CONF.as_bytes())
         .finish())
 }
 

@@ -43,7 +43,7 @@ pub mod xl;
 pub use command::{Command, Output};
 pub use connection::{Connection, Event, Running, Stdin};
 pub use domain::{Domain, End};
-pub use peers::{DEBIAN_LINE, Peers};
+pub use peers::{DEBIAN_LINE, LinuxGuest, NGINX, Peers};
 pub use progress::Progress;
 pub use protocol::{Status, Stream};
 pub use testbed::{Testbed, Up, down, up};

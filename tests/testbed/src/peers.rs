@@ -5,11 +5,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::Testbed;
 use crate::host::{self, program};
 use crate::initrd::Archive;
 
 const SMALLEST: &str = include_str!("../peers/smallest.s");
 const DEBIAN_INIT: &str = include_str!("../peers/init");
+const ASSEMBLE: &str = include_str!("../peers/assemble");
+pub(crate) const SERVER_INIT: &str = include_str!("../peers/server");
+pub(crate) const NGINX_CONF: &str = include_str!("../peers/nginx.conf");
 
 /// Where the peers' files are in dom0.
 const FOLDER: &str = "/run/testbed/peers";
@@ -35,6 +39,50 @@ impl Peers {
         );
         let smallest = format!("{common}memory = 8\nkernel = \"{FOLDER}/smallest.elf\"\n");
         Self { debian, smallest }
+    }
+}
+
+/// A Linux guest that runs one program: what is to be in its RAM disk, and how it is started.
+#[derive(Clone, Copy, Debug)]
+pub struct LinuxGuest<'a> {
+    /// Names the RAM disk.
+    pub name: &'a str,
+    /// Programs of dom0's, by name or path; their libraries come with them.
+    pub programs: &'a [&'a str],
+    /// Modules of Debian's kernel.
+    pub modules: &'a [&'a str],
+    /// The shell command that it runs; the guest ends with it.
+    pub command: &'a str,
+    /// The address of its interface, as in `10.0.0.2/24`.
+    pub address: Option<&'a str>,
+    /// The file by which the guest knows that its device is there.
+    pub device: &'a str,
+}
+
+/// The command of a server of `/bytes/1024`, a file of that size, on port 80.
+pub const NGINX: &str = "nginx -c /etc/nginx.conf";
+
+impl LinuxGuest<'_> {
+    /// Puts its RAM disk together in dom0; gives its configuration without devices and memory.
+    pub(crate) fn install(&self, testbed: &Testbed) -> Result<String> {
+        let folder = format!("{FOLDER}/{}", self.name);
+        testbed
+            .command(&format!("set -e; mkdir -p $FOLDER\n{ASSEMBLE}"))
+            .env("FOLDER", &folder)
+            .env("PROGRAMS", &self.programs.join(" "))
+            .env("MODULES", &self.modules.join(" "))
+            .stdin(format!("{}\n", self.command))
+            .run()?
+            .ok()?;
+        let address = self
+            .address
+            .map_or_else(String::new, |address| format!(" peer_address={address}"));
+        Ok(format!(
+            "type = \"pvh\"\nvcpus = 1\ntsc_mode = \"native\"\non_crash = \"destroy\"\n\
+             kernel = \"{FOLDER}/vmlinuz\"\nramdisk = \"{folder}/initrd\"\n\
+             cmdline = \"console=hvc0 quiet peer_device={}{address}\"\n",
+            self.device
+        ))
     }
 }
 

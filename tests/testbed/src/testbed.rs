@@ -1,6 +1,7 @@
 //! Starting machines, and what one can ask of them.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,7 @@ use crate::domain::{self, Domain};
 use crate::image::Image;
 use crate::kept::{self, Place, State};
 use crate::machine::{self, Accelerator, Folder, Owned, PortLock};
-use crate::peers::{self, Peers};
+use crate::peers::{self, LinuxGuest, Peers};
 use crate::probe::{self, Probe};
 use crate::progress::{Progress, step};
 use crate::{agent, host, xl};
@@ -169,6 +170,43 @@ impl Testbed {
         limit: Duration,
     ) -> Result<(Duration, Domain<'_>)> {
         domain::create_timed(self, name, config, &format!("time-end {name}"), limit)
+    }
+
+    /// Creates a domain and measures, in dom0, the time from before `xl create` until an HTTP
+    /// server at `address` (`10.0.0.2:80`), which dom0 itself must reach, has answered `GET /bytes/1024`
+    /// with status 200.
+    pub fn time_to_answer(
+        &self,
+        name: &str,
+        config: &str,
+        address: SocketAddr,
+        limit: Duration,
+    ) -> Result<(Duration, Domain<'_>)> {
+        domain::create_timed(
+            self,
+            name,
+            config,
+            &format!("time-answer {name} {address}"),
+            limit,
+        )
+    }
+
+    /// Makes a Linux guest's RAM disk in dom0; gives the configuration without devices and memory.
+    pub fn linux_guest(&self, guest: &LinuxGuest<'_>) -> Result<String> {
+        guest.install(self)
+    }
+
+    /// Builds a program of the workspace so that it runs in dom0 and in Linux guests, and puts it
+    /// there as `remote`.
+    pub fn put_program(
+        &self,
+        root: &Path,
+        package: &str,
+        program: &str,
+        remote: &str,
+    ) -> Result<()> {
+        let program = agent::build_static(root, &cache(root)?, package, program)?;
+        self.put(&program, remote)
     }
 
     /// Guests to compare with, whose files are in dom0.

@@ -11,14 +11,14 @@
 //! Under software emulation the seconds are counts of instructions in disguise; the ratios are what
 //! carries over.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use testbed::{DEBIAN_LINE, Reason, Testbed};
 
-use super::Figure;
+use super::config::{quoted_value, with_value};
+use super::guests::{build, install, machine, workspace};
+use super::{Better, Figure};
 
 /// What the command line said.
 #[derive(clap::Args)]
@@ -41,37 +41,22 @@ const IDLE_FOR: Duration = Duration::from_secs(30);
 
 /// Runs the command.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("xtask lies in the workspace")?;
-    let say = |line: &str| eprintln!("{line}");
+    let root = workspace()?;
     build(root, "image guest-greeting")?;
     build(
         root,
         "image --fast --package guests --bin lifecycle --name guest-lifecycle",
     )?;
-    let testbed = match Testbed::connect(root) {
-        Ok(testbed) => testbed,
-        Err(_) => Testbed::start(root, &mut { say })?,
+    let testbed = machine(root)?;
+    let guests = Guests {
+        testbed: &testbed,
+        greeting: install(&testbed, root, "guest-greeting")?,
+        lifecycle: install(&testbed, root, "guest-lifecycle")?,
     };
-    let guests = Guests::install(&testbed, root)?;
     guests.sizes()?;
     guests.least_memory()?;
     guests.idle()?;
     guests.boot_times(usize::from(options.rounds))
-}
-
-/// Builds an image with this same program; what it prints is progress here.
-fn build(root: &Path, arguments: &str) -> Result<()> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(arguments.split(' ')).current_dir(root);
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()?;
-    eprint!("{}", String::from_utf8_lossy(&output.stdout));
-    ensure!(output.status.success(), "`cargo xtask {arguments}` failed");
-    Ok(())
 }
 
 struct Guests<'t> {
@@ -80,28 +65,13 @@ struct Guests<'t> {
     lifecycle: String,
 }
 
-impl<'t> Guests<'t> {
-    fn install(testbed: &'t Testbed, root: &Path) -> Result<Guests<'t>> {
-        let images = root.join("target/images");
-        let install = |name: &str| -> Result<String> {
-            let remote = format!("/var/lib/edgecloud/images/{name}.elf");
-            testbed.put(&images.join(format!("{name}.elf")), &remote)?;
-            let config = images.join(format!("{name}.cfg"));
-            std::fs::read_to_string(&config)
-                .with_context(|| format!("cannot read {}", config.display()))
-        };
-        Ok(Guests {
-            testbed,
-            greeting: install("guest-greeting")?,
-            lifecycle: install("guest-lifecycle")?,
-        })
-    }
-
+impl Guests<'_> {
     /// What is loaded: our ELF against the Debian kernel with its initial RAM disk.
     fn sizes(&self) -> Result<()> {
         let ours = self.loaded_bytes(&self.greeting)?;
         let debian = self.loaded_bytes(&self.testbed.peers().debian)?;
         Figure::of_rounds(
+            Better::Lower,
             ("boot", "image size", "kB"),
             &[ours / 1e3],
             ("Debian kernel and initramfs", &[debian / 1e3]),
@@ -134,6 +104,7 @@ impl<'t> Guests<'t> {
         }
         let bound = f64::from(MEMORY_BOUND_MIB);
         Figure::of_rounds(
+            Better::Lower,
             ("boot", "least memory", "MiB"),
             &[f64::from(enough)],
             ("bound", &[bound]),
@@ -165,6 +136,7 @@ impl<'t> Guests<'t> {
         std::thread::sleep(IDLE_FOR); // What is measured is that nothing happens.
         let used = domain.vcpu_time()?.saturating_sub(before).as_secs_f64();
         Figure::of_rounds(
+            Better::Lower,
             ("boot", "vCPU time of 30 idle seconds", "s"),
             &[used],
             ("bound", &[IDLE_BOUND_S]),
@@ -186,9 +158,21 @@ impl<'t> Guests<'t> {
             );
         }
         let name = ("boot", "xl create to power-off of the smallest kernel", "s");
-        Figure::of_rounds(name, &ours, ("smallest PVH kernel", &smallest)).print()?;
+        Figure::of_rounds(
+            Better::Lower,
+            name,
+            &ours,
+            ("smallest PVH kernel", &smallest),
+        )
+        .print()?;
         let name = ("boot", "xl create to first line of main", "s");
-        Figure::of_rounds(name, &ours, ("Debian kernel with busybox", &debian)).print()
+        Figure::of_rounds(
+            Better::Lower,
+            name,
+            &ours,
+            ("Debian kernel with busybox", &debian),
+        )
+        .print()
     }
 
     fn time_to_line(&self, name: &str, config: &str, line: &str) -> Result<f64> {
@@ -204,41 +188,5 @@ impl<'t> Guests<'t> {
             bail!("{name} ended with {:?}:\n{}", end.reason, end.console);
         }
         Ok(time.as_secs_f64())
-    }
-}
-
-/// The text between the quotes of a line `key = "text"`.
-fn quoted_value<'c>(config: &'c str, key: &str) -> Option<&'c str> {
-    let line = config.lines().find(|line| assigns(line, key))?;
-    line.split('"').nth(1)
-}
-
-/// The configuration with another value for one of its keys.
-fn with_value(config: &str, key: &str, value: impl std::fmt::Display) -> String {
-    let lines = config.lines().map(|line| match assigns(line, key) {
-        true => format!("{key} = {value}\n"),
-        false => format!("{line}\n"),
-    });
-    lines.collect()
-}
-
-fn assigns(line: &str, key: &str) -> bool {
-    line.split_once('=')
-        .is_some_and(|(before, _)| before.trim() == key)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_are_found_and_replaced() {
-        let config = "# memory = 3\nmemory = 8\nkernel = \"/k\"\n";
-        assert_eq!(
-            with_value(config, "memory", 16),
-            "# memory = 3\nmemory = 16\nkernel = \"/k\"\n"
-        );
-        assert_eq!(quoted_value(config, "kernel"), Some("/k"));
-        assert_eq!(quoted_value(config, "ramdisk"), None);
     }
 }

@@ -3,6 +3,7 @@
 //! `serve` answers on every virtio serial port. The other subcommands are for the shell commands
 //! that the testbed's library sends: they wait in dom0, where the event happens.
 
+mod answer;
 mod port;
 mod process;
 mod session;
@@ -17,7 +18,8 @@ const USAGE: &str = "usage: agent serve
        agent console NAME TEXT            wait until the domain's console has the text
        agent end NAME                     wait until the domain has ended, print xl's log
        agent time-console NAME TEXT CFG   create a domain, print the ns until its console has the text
-       agent time-end NAME CFG            create a domain, print the ns until it has ended";
+       agent time-end NAME CFG            create a domain, print the ns until it has ended
+       agent time-answer NAME ADDR CFG    create a domain, print the ns until it has answered by HTTP";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         ["end", name] => wait::end(name),
         ["time-console", name, text, config] => wait::time_to_console(name, text, config),
         ["time-end", name, config] => wait::time_to_end(name, config),
+        ["time-answer", name, address, config] => answer::time(name, address, config),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -109,13 +109,13 @@ fn time(
 /// It stays in the foreground. The one that it would leave in the background is a fork of a process
 /// with threads (libxenstore's), and one in some hundred of those hung in its first call of
 /// `pthread_create`, or died of a broken heap, and so never saw the domain's end.
-struct Supervisor {
+pub(crate) struct Supervisor {
     pidfd: OwnedFd,
     has_ended: bool,
 }
 
 impl Supervisor {
-    fn start(name: &str, config: &str, flags: &[&str]) -> Result<Self> {
+    pub(crate) fn start(name: &str, config: &str, flags: &[&str]) -> Result<Self> {
         let path = xl::xl_log(name);
         let log = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
         let xl = Command::new("xl")

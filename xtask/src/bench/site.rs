@@ -1,0 +1,104 @@
+//! A bridge of Open vSwitch in dom0 for the guests of a benchmark, and a namespace where the load runs.
+//!
+//! ```text
+//!   namespace bench               dom0                                guests
+//!   10.0.0.1 ── veth ── bridge bench 10.0.0.254 ── vifs ── 10.0.0.2 (ours), 10.0.0.3 (Linux)
+//! ```
+
+use std::time::Duration;
+
+use anyhow::Result;
+use testbed::Testbed;
+
+use super::config::with_value;
+
+/// A side of the comparison: an address on the bridge.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// IPv4, without a prefix.
+    pub(super) address: &'static str,
+    mac: &'static str,
+}
+
+pub(super) const OURS: Place = Place {
+    address: "10.0.0.2",
+    mac: "00:16:3e:00:00:02",
+};
+pub(super) const LINUX: Place = Place {
+    address: "10.0.0.3",
+    mac: "00:16:3e:00:00:03",
+};
+/// The Linux guest's address with its prefix.
+pub(super) const LINUX_ADDRESS: &str = "10.0.0.3/24";
+
+/// What both guests have: the Linux guest's RAM disk alone fills most of the least it could have.
+pub(super) const MEMORY_MIB: u32 = 256;
+
+/// Dropping it removes it.
+pub(super) struct Site<'t> {
+    testbed: &'t Testbed,
+}
+
+const REMOVE: &str = "ip netns del bench 2>/dev/null; ovs-vsctl --if-exists del-br bench";
+
+impl<'t> Site<'t> {
+    /// The neighbours are written down, so that a first packet never waits for an answer that was
+    /// lost because its guest was not there yet.
+    pub(super) fn make(testbed: &'t Testbed) -> Result<Site<'t>> {
+        let site = Site { testbed };
+        // What a benchmark that was killed has left behind.
+        site.testbed.exec(REMOVE)?;
+        let neighbour = |place: Place| {
+            format!(
+                "ip neighbour replace {} lladdr {} dev bench nud permanent\n",
+                place.address, place.mac
+            )
+        };
+        let command = format!(
+            "set -e; ovs-vsctl add-br bench; ip link set bench up
+             ip address add 10.0.0.254/24 dev bench; ip netns add bench
+             ip link add benchv type veth peer name eth0 netns bench
+             ip link set benchv up; ovs-vsctl add-port bench benchv
+             ip -n bench link set lo up; ip -n bench link set eth0 up
+             ip -n bench address add 10.0.0.1/24 dev eth0
+             {}{}",
+            neighbour(OURS),
+            neighbour(LINUX)
+        );
+        testbed.exec(&command)?.ok()?;
+        Ok(site)
+    }
+
+    /// A configuration with the memory of this comparison and an interface at the place.
+    pub(super) fn joined(&self, config: &str, place: Place) -> String {
+        let config = with_memory(config, MEMORY_MIB);
+        let mac = place.mac;
+        format!("{config}vif = [\"mac={mac},bridge=bench,script=vif-openvswitch\"]\n")
+    }
+
+    /// Runs a command in the namespace; gives what it printed.
+    pub(super) fn run(&self, command: &str, limit: Duration) -> Result<String> {
+        let command = format!("ip netns exec bench {command}");
+        let output = self.testbed.command(&command).timeout(limit).run()?;
+        Ok(output.ok()?.text())
+    }
+}
+
+impl Drop for Site<'_> {
+    /// A machine that does not answer has nothing to remove.
+    fn drop(&mut self) {
+        drop(self.testbed.exec(REMOVE));
+    }
+}
+
+/// Our image's configuration at [`OURS`], with the words of its program.
+pub(super) fn ours(config: &str, words: &str) -> String {
+    let line = format!("\"NET=ip={}/24 {words}\"", OURS.address);
+    with_value(config, "cmdline", line)
+}
+
+/// A configuration with another amount of memory, whether or not it names one.
+pub(super) fn with_memory(config: &str, memory_mib: u32) -> String {
+    // The last setting of a name counts.
+    format!("{config}\nmemory = {memory_mib}\nmaxmem = {memory_mib}\n")
+}
