@@ -8,6 +8,7 @@ use serde::Serialize;
 
 mod boot;
 mod config;
+mod disk;
 mod guests;
 mod http;
 mod net;
@@ -27,6 +28,8 @@ enum Benchmark {
     Boot(boot::Options),
     /// Bulk TCP each way against the same program in a Linux guest
     Net(net::Options),
+    /// Sequential and random access to a disk against the same program in a Linux guest
+    Disk(disk::Options),
     /// Small responses on kept connections against nginx in a Linux guest; first response; memory
     Http(http::Options),
     /// Our TCP beside smoltcp's, on one simulated link
@@ -37,6 +40,7 @@ enum Benchmark {
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     match options.benchmark {
         Benchmark::Boot(options) => boot::run(&options),
+        Benchmark::Disk(options) => disk::run(&options),
         Benchmark::Net(options) => net::run(&options),
         Benchmark::Http(options) => http::run(&options),
         Benchmark::Tcp => tcp::run(),

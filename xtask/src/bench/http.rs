@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use testbed::{LinuxGuest, NGINX, Testbed};
 
 use super::guests::{build, install, machine, workspace};
-use super::site::{self, LINUX, OURS, Place, Site, with_memory};
+use super::site::{self, LINUX, OURS, Place, Site, restarted, with_memory};
 use super::{Better, Figure};
 
 /// What the command line said.
@@ -46,7 +46,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         name: "nginx",
         programs: &["nginx"],
         modules: &["xen-netfront"],
-        command: NGINX,
+        command: &restarted(NGINX),
         address: Some(site::LINUX_ADDRESS),
         device: "/sys/class/net/eth0",
     })?;
@@ -162,14 +162,11 @@ impl Bench<'_> {
 
     fn wrk(&self, place: Place) -> Result<Load> {
         let (seconds, address) = (self.seconds, place.address);
-        let limit = LIMIT + Duration::from_secs(seconds.into());
-        let said = self.site.run(
-            &format!(
-                "wrk --threads 1 --connections {CONNECTIONS} --duration {seconds}s --timeout 10s \
-                 http://{address}/bytes/1024"
-            ),
-            limit,
+        let command = format!(
+            "wrk --threads 1 --connections {CONNECTIONS} --duration {seconds}s --timeout 10s \
+             http://{address}/bytes/1024"
         );
+        let said = self.site.measure(&command, seconds);
         // It fails if it cannot connect at all.
         said.map_or_else(
             |error| {
