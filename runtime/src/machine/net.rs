@@ -24,6 +24,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// The environment variable that configures the interface, as `net::Config` reads it.
 const VARIABLE: &[u8] = b"NET";
 
+/// The most that one direction of a connection may hold where memory is plenty: Linux's `tcp_wmem`. A
+/// connection moves so much per round trip at most, and those of a busy host take 100 ms and more.
+const CONNECTION_BUFFER_MAX: usize = 4 << 20;
+
 struct Link {
     front: Netfront,
     frontend: Frontend,
@@ -66,7 +70,7 @@ impl TxDevice for Unplugged {
 impl Network {
     fn new(mac: Option<Mac>) -> Self {
         let total = memory::usage().total / 4;
-        let each = (total / 4).clamp(16 << 10, 1 << 20);
+        let each = (total / 4).clamp(16 << 10, CONNECTION_BUFFER_MAX);
         let interface = Interface {
             mac: mac.unwrap_or(Mac([2, 0, 0, 0, 0, 0])),
             capabilities: Capabilities::default(),
