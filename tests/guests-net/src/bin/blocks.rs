@@ -17,7 +17,7 @@ const ALIGNMENT: usize = 4096;
 /// One sequential operation: several requests for the driver to have in flight.
 const PIECE: usize = 1 << 20;
 const BLOCK: usize = 4096;
-const RANDOM_READS: u64 = 2000;
+const RANDOM_READS: u64 = 500;
 
 fn main() -> io::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
