@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use testbed::{LinuxGuest, NGINX, Testbed};
 
 use super::guests::{build, install, machine, workspace};
@@ -29,8 +29,8 @@ pub(crate) struct Options {
 
 /// Nothing takes this long, not even a Debian kernel under emulation.
 const LIMIT: Duration = Duration::from_secs(180);
-/// A guest of ours with too little memory shows that within this time.
-const SMALL_LIMIT: Duration = Duration::from_secs(20);
+/// A guest of ours that does not listen within this time has too little memory.
+const SMALL_LIMIT: Duration = Duration::from_secs(60);
 /// The bound on the least memory.
 const MEMORY_BOUND_MIB: u32 = 16;
 const CONNECTIONS: u32 = 16;
@@ -82,33 +82,44 @@ impl Bench<'_> {
     /// Halves the interval between a memory that serves wrk and one that does not.
     fn least_memory(&self) -> Result<()> {
         let (mut too_little, mut enough) = (0, 64);
-        ensure!(self.serves_in(enough)?, "wrk is not served in {enough} MiB");
+        if let Some(trouble) = self.trouble_in(enough)? {
+            bail!("wrk is not served in {enough} MiB: {trouble}");
+        }
         while enough - too_little > 1 {
             let middle = (too_little + enough) / 2;
-            let serves = self.serves_in(middle)?;
-            let verdict = if serves { "serves" } else { "does not serve" };
-            eprintln!("{middle} MiB: {verdict}");
-            *if serves { &mut enough } else { &mut too_little } = middle;
+            match self.trouble_in(middle)? {
+                Some(trouble) => {
+                    let reason = trouble.lines().next().unwrap_or_default();
+                    eprintln!("{middle} MiB are too little: {reason}");
+                    too_little = middle;
+                }
+                None => {
+                    eprintln!("{middle} MiB are enough");
+                    enough = middle;
+                }
+            }
         }
         let bound = f64::from(MEMORY_BOUND_MIB);
         let name = ("http", "least memory that serves wrk", "MiB");
         Figure::of_rounds(Better::Lower, name, &[enough.into()], ("bound", &[bound])).print()
     }
 
-    fn serves_in(&self, memory_mib: u32) -> Result<bool> {
-        // Too little memory shows in `xl create`, in the domain's end, or in what wrk says.
+    /// Why a guest of this memory does not serve wrk, if it does not: too little memory shows in `xl
+    /// create`, in the domain's end, or in what wrk says.
+    fn trouble_in(&self, memory_mib: u32) -> Result<Option<String>> {
         let config = with_memory(&self.ours, memory_mib);
-        let Ok(domain) = self.testbed.create("web-small", &config) else {
-            return Ok(false);
+        let domain = match self.testbed.create("web-small", &config) {
+            Ok(domain) => domain,
+            Err(error) => return Ok(Some(format!("{error:#}"))),
         };
-        if domain
-            .wait_for_console("web: listening", SMALL_LIMIT)
-            .is_err()
-        {
-            return Ok(false);
+        if let Err(error) = domain.wait_for_console("web: listening", SMALL_LIMIT) {
+            return Ok(Some(format!("{error:#}")));
         }
         let load = self.wrk(OURS)?;
-        Ok(load.trouble.is_empty() && load.per_second > 0.0)
+        Ok(match load.per_second > 0.0 && load.trouble.is_empty() {
+            true => None,
+            false => Some(format!("{}/s; {}", load.per_second, load.trouble)),
+        })
     }
 
     fn first_responses(&self, rounds: u16) -> Result<()> {
