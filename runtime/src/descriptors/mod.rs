@@ -9,6 +9,7 @@ pub mod block;
 pub mod device;
 pub mod epoll;
 pub mod event;
+pub mod gather;
 pub mod stream;
 mod table;
 mod watchers;

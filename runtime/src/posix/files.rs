@@ -10,7 +10,7 @@ use super::{
 use crate::Errno;
 use crate::descriptors::block::Call;
 use crate::descriptors::device::Device;
-use crate::descriptors::{Description, Events, FileType, Object, Status, stream};
+use crate::descriptors::{Description, Events, FileType, Object, Status, gather, stream};
 use crate::machine::{self, threads, time};
 use crate::threads as all_threads;
 use crate::threads::Wake;
@@ -201,18 +201,12 @@ unsafe fn vectors_of<'v>(vectors: *const iovec, count: c_int) -> Result<&'v [iov
 unsafe extern "C" fn writev(descriptor: c_int, vectors: *const iovec, count: c_int) -> isize {
     let written = || {
         let open = description(descriptor)?;
-        let mut total = 0;
         // SAFETY: the caller gives vectors and their buffers.
-        for vector in unsafe { vectors_of(vectors, count) }? {
+        let parts = unsafe { vectors_of(vectors, count) }?
+            .iter()
             // SAFETY: as above.
-            let bytes = unsafe { data(vector.iov_base, vector.iov_len) };
-            match write_to(&open, bytes) {
-                Ok(count) => total += count,
-                Err(_) if total > 0 => return Ok(total),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(total)
+            .map(|vector| unsafe { data(vector.iov_base, vector.iov_len) });
+        gather::write(parts, |part| write_to(&open, part))
     };
     count_of(written())
 }
