@@ -3,7 +3,8 @@
 use crate::World;
 use crate::scenario::Scenario;
 use crate::topics::{
-    bad_input, clocks, configuration, endings, faults, images, many, memory, programs, random,
+    bad_input, clocks, configuration, disk, endings, faults, images, many, memory, network,
+    programs, random,
 };
 
 /// The scenarios of a world whose names contain `filter`.
@@ -26,6 +27,8 @@ fn all() -> Vec<Scenario> {
         memory::scenarios(),
         random::scenarios(),
         bad_input::scenarios(),
+        disk::scenarios(),
+        network::scenarios(),
         many::scenarios(),
     ]
     .into_iter()

@@ -38,11 +38,19 @@ pub(crate) const fn guest(program: &'static str) -> Image {
     }
 }
 
+/// One of the programs in `tests/guests-net`.
+pub(crate) const fn network_guest(program: &'static str) -> Image {
+    Image {
+        package: "guests-net",
+        program,
+    }
+}
+
 impl Image {
     /// What `cargo xtask image` calls it.
     pub(crate) fn name(self) -> String {
         match self.package {
-            "guests" => format!("guest-{}", self.program),
+            "guests" | "guests-net" => format!("guest-{}", self.program),
             _ => self.program.to_owned(),
         }
     }
@@ -85,6 +93,31 @@ pub(crate) fn xtask(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> C
         .current_dir(workspace())
         .stdin(Stdio::null());
     command
+}
+
+/// Builds a program for any Linux of this architecture, without libraries of its own.
+pub(crate) fn static_program(package: &str, program: &str) -> Result<PathBuf> {
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    let folder = workspace().join("target/static");
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .current_dir(workspace())
+        .args(["build", "--quiet", "--package", package, "--bin", program])
+        .args(["--target", TARGET, "--target-dir"])
+        .arg(&folder)
+        // The caller's flags are for the caller's programs.
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env(
+            "RUSTFLAGS",
+            "-C target-feature=+crt-static -C strip=symbols -C opt-level=1",
+        );
+    let output = command.output().context("cargo could not be started")?;
+    ensure!(
+        output.status.success(),
+        "{program} cannot be built:\n{}",
+        text(&output)
+    );
+    Ok(folder.join(TARGET).join("debug").join(program))
 }
 
 /// What a command printed on both streams, as one text.

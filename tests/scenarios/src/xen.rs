@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::io::Write as _;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use testbed::{Domain, Reason, Testbed};
 
-use crate::image::{Builds, Image, text, workspace, xtask};
+use crate::image::{Builds, Image, static_program, text, workspace, xtask};
 use crate::launch::{Ending, Launch};
 use crate::process::Processes;
 
@@ -24,6 +24,8 @@ pub(crate) struct Xen {
     pub(crate) processes: Processes,
     builds: Builds,
     installed: Mutex<HashMap<Image, String>>,
+    /// Where the peer of the network guests is in dom0.
+    peer: OnceLock<String>,
     domains: AtomicU32,
     /// What the scenario that runs now booted, for the symbols of its consoles.
     booted: Mutex<Vec<Image>>,
@@ -45,6 +47,7 @@ impl Xen {
             processes: processes?,
             builds,
             installed: Mutex::default(),
+            peer: OnceLock::new(),
             domains: AtomicU32::new(0),
             booted: Mutex::default(),
         })
@@ -67,6 +70,18 @@ impl Xen {
         self.testbed.put(&self.builds.elf(image)?, &path)?;
         installed.insert(image, path.clone());
         Ok(path)
+    }
+
+    /// Puts the client that behaves badly into dom0, and says where it is there.
+    pub(crate) fn peer(&self) -> Result<&str> {
+        if self.peer.get().is_none() {
+            let path = "/var/lib/edgecloud/peer";
+            self.testbed
+                .put(&static_program("guests-net", "peer")?, path)?;
+            self.in_dom0(&format!("chmod 755 {path}"))?;
+            self.peer.get_or_init(|| path.to_owned());
+        }
+        self.peer.get().map(String::as_str).context("no peer")
     }
 
     /// The ELF on this machine.

@@ -3,11 +3,13 @@
 pub(crate) mod bad_input;
 pub(crate) mod clocks;
 pub(crate) mod configuration;
+pub(crate) mod disk;
 pub(crate) mod endings;
 pub(crate) mod faults;
 pub(crate) mod images;
 pub(crate) mod many;
 pub(crate) mod memory;
+pub(crate) mod network;
 pub(crate) mod programs;
 pub(crate) mod random;
 
