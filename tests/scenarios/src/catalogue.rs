@@ -4,7 +4,7 @@ use crate::World;
 use crate::scenario::Scenario;
 use crate::topics::{
     bad_input, clocks, configuration, disk, endings, faults, images, many, memory, network,
-    programs, random,
+    programs, random, service,
 };
 
 /// The scenarios of a world whose names contain `filter`.
@@ -29,6 +29,7 @@ fn all() -> Vec<Scenario> {
         bad_input::scenarios(),
         disk::scenarios(),
         network::scenarios(),
+        service::scenarios(),
         many::scenarios(),
     ]
     .into_iter()

@@ -16,22 +16,22 @@ use crate::launch::Launch;
 use crate::xen::Xen;
 
 /// Where the first guest answers, as URLs have it.
-pub(super) const GUEST_V4: &str = "10.0.0.2";
-pub(super) const GUEST_V6: &str = "[fd00::2]";
+pub(crate) const GUEST_V4: &str = "10.0.0.2";
+pub(crate) const GUEST_V6: &str = "[fd00::2]";
 /// Prints what `guests_net::pattern` makes.
-pub(super) const PATTERN: &str = "seq 1000000000 9999999999";
+pub(crate) const PATTERN: &str = "seq 1000000000 9999999999";
 
 /// A command that takes longer hangs: emulated machines move some megabytes per second.
 const COMMAND_LIMIT: Duration = Duration::from_secs(180);
 
 /// Dropping it removes it.
-pub(super) struct Site<'x> {
+pub(crate) struct Site<'x> {
     xen: &'x Xen,
     name: String,
 }
 
 impl<'x> Site<'x> {
-    pub(super) fn make(xen: &'x Xen) -> Result<Site<'x>> {
+    pub(crate) fn make(xen: &'x Xen) -> Result<Site<'x>> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // Short, because Linux allows 15 characters for the name of an interface.
@@ -50,18 +50,18 @@ impl<'x> Site<'x> {
     }
 
     /// Boots the first guest.
-    pub(super) fn boot(&self, launch: &Launch) -> Result<Domain<'x>> {
+    pub(crate) fn boot(&self, launch: &Launch) -> Result<Domain<'x>> {
         self.boot_as(launch, 0, &Self::configuration(0))
     }
 
     /// Boots a guest with a network configuration.
-    pub(super) fn boot_as(&self, launch: &Launch, guest: u8, network: &str) -> Result<Domain<'x>> {
+    pub(crate) fn boot_as(&self, launch: &Launch, guest: u8, network: &str) -> Result<Domain<'x>> {
         let domain = self.boot_paused(launch, guest, network)?;
         domain.unpause()?;
         Ok(domain)
     }
 
-    pub(super) fn boot_paused(
+    pub(crate) fn boot_paused(
         &self,
         launch: &Launch,
         guest: u8,
@@ -77,20 +77,20 @@ impl<'x> Site<'x> {
     }
 
     /// The network of a guest, as its command line has it.
-    pub(super) fn configuration(guest: u8) -> String {
+    pub(crate) fn configuration(guest: u8) -> String {
         let host = 2 + u16::from(guest);
         format!("ip=10.0.0.{host}/24,gateway=10.0.0.1,ip=fd00::{host:x}/64,gateway=fd00::1")
     }
 
     /// The description of a vif, as `xl network-attach` wants it.
-    pub(super) fn vif_words(&self, guest: u8) -> String {
+    pub(crate) fn vif_words(&self, guest: u8) -> String {
         let host = 2 + u16::from(guest);
         let bridge = &self.name;
         format!("mac=00:16:3e:00:00:{host:02x} bridge={bridge} script=vif-openvswitch")
     }
 
     /// Lets the client of `tests/guests-net` do one thing to an address and a port.
-    pub(super) fn peer(&self, words: &str) -> Result<()> {
+    pub(crate) fn peer(&self, words: &str) -> Result<()> {
         let program = self.xen.peer()?;
         // As many files as the client that holds thousands of connections wants.
         let said = self.run(&format!(
@@ -115,18 +115,18 @@ impl<'x> Site<'x> {
     }
 
     /// Runs a command in the namespace; what it printed, without the blanks at its end.
-    pub(super) fn run(&self, command: &str) -> Result<String> {
+    pub(crate) fn run(&self, command: &str) -> Result<String> {
         self.command(&format!("ip netns exec {} {command}", self.name))
     }
 
     /// The SHA-256 of what a pipeline prints whose first command runs in the namespace.
-    pub(super) fn digest(&self, pipeline: &str) -> Result<String> {
+    pub(crate) fn digest(&self, pipeline: &str) -> Result<String> {
         let printed = self.run(&format!("{pipeline} | sha256sum"))?;
         Ok(printed.split(' ').next().unwrap_or_default().to_owned())
     }
 
     /// Disturbs packets both ways, as netem is told to.
-    pub(super) fn disturb(&self, netem: &str) -> Result<()> {
+    pub(crate) fn disturb(&self, netem: &str) -> Result<()> {
         let (name, netem) = (&self.name, format!("root netem limit 10000 {netem}"));
         self.command(&format!(
             "set -e; modprobe sch_netem; tc qdisc add dev {name}v {netem}
