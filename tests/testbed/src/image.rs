@@ -52,6 +52,7 @@ const RECIPE: Recipe = Recipe {
         "kmod",
         "nmap",
         "procps",
+        "python3-scapy",
         "tcpdump",
         // What benchmarks load guests with, and the server that the Linux guest runs.
         "nginx",

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod devices;
+mod hostile;
 pub(crate) mod site;
 
 use anyhow::{Result, ensure};
@@ -48,6 +49,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     ];
     scenarios.extend(behaviour::scenarios());
     scenarios.extend(devices::scenarios());
+    scenarios.extend(hostile::scenarios());
     scenarios
 }
 
@@ -157,15 +159,7 @@ fn counters(xen: &Xen) -> Result<()> {
     let site = Site::make(xen)?;
     let domain = web(&site)?;
     site.run(&format!("curl -sS http://{GUEST_V4}/"))?;
-    let home = format!("/local/domain/{}", domain.id());
-    // The first event of a watch says that it is set, the second is what the guest writes.
-    let told = xen.in_dom0(&format!(
-        "timeout 60 xenstore-watch -n 2 {home}/data/counters | {{ \
-         read -r set; xenstore-write {home}/edgecloud/counters 1; read -r written; }} && \
-         xenstore-read {home}/data/counters"
-    ))?;
-    // `xenstore-read` writes the ends of the lines as escapes.
-    let told = told.replace("\\n", "\n");
+    let told = told_counters(xen, &domain)?;
     for line in [
         "tcp_accepted_total 1",
         "tcp_listeners 1",
@@ -177,6 +171,19 @@ fn counters(xen: &Xen) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What a domain tells of itself when it is asked: `name value` on each line.
+fn told_counters(xen: &Xen, domain: &Domain<'_>) -> Result<String> {
+    let home = format!("/local/domain/{}", domain.id());
+    // The first event of a watch says that it is set, the second is what the guest writes.
+    let told = xen.in_dom0(&format!(
+        "timeout 60 xenstore-watch -n 2 {home}/data/counters | {{ \
+         read -r set; xenstore-write {home}/edgecloud/counters 1; read -r written; }} && \
+         xenstore-read {home}/data/counters"
+    ))?;
+    // `xenstore-read` writes the ends of the lines as escapes.
+    Ok(told.replace("\\n", "\n"))
 }
 
 fn ports(xen: &Xen) -> Result<()> {

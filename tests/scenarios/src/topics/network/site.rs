@@ -82,11 +82,15 @@ impl<'x> Site<'x> {
         format!("ip=10.0.0.{host}/24,gateway=10.0.0.1,ip=fd00::{host:x}/64,gateway=fd00::1")
     }
 
+    /// A guest's Ethernet address.
+    pub(crate) fn mac(guest: u8) -> String {
+        format!("00:16:3e:00:00:{:02x}", 2 + u16::from(guest))
+    }
+
     /// The description of a vif, as `xl network-attach` wants it.
     pub(crate) fn vif_words(&self, guest: u8) -> String {
-        let host = 2 + u16::from(guest);
-        let bridge = &self.name;
-        format!("mac=00:16:3e:00:00:{host:02x} bridge={bridge} script=vif-openvswitch")
+        let (mac, bridge) = (Self::mac(guest), &self.name);
+        format!("mac={mac} bridge={bridge} script=vif-openvswitch")
     }
 
     /// Lets the client of `tests/guests-net` do one thing to an address and a port.
