@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
+mod capture;
 mod catalogue;
 mod image;
 mod launch;

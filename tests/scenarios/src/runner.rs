@@ -94,7 +94,7 @@ fn on_xen(xen: &Xen, scenarios: &[Scenario]) -> Tally {
         let Some(body) = &scenario.on_xen else {
             continue;
         };
-        xen.begin();
+        xen.begin(&scenario.name);
         tally.count(one(World::Xen, scenario, || body(xen), || xen.diagnose()));
     }
     tally

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use testbed::{Domain, Reason, Testbed};
 
+use crate::capture::Captures;
 use crate::image::{Builds, Image, static_program, text, workspace, xtask};
 use crate::launch::{Ending, Launch};
 use crate::process::Processes;
@@ -27,6 +28,7 @@ pub(crate) struct Xen {
     /// Where the peer of the network guests is in dom0.
     peer: OnceLock<String>,
     domains: AtomicU32,
+    pub(crate) captures: Captures,
     /// What the scenario that runs now booted, for the symbols of its consoles.
     booted: Mutex<Vec<Image>>,
 }
@@ -49,6 +51,7 @@ impl Xen {
             installed: Mutex::default(),
             peer: OnceLock::new(),
             domains: AtomicU32::new(0),
+            captures: Captures::default(),
             booted: Mutex::default(),
         })
     }
@@ -148,8 +151,9 @@ impl Xen {
         format!("{}-{number}", image.name())
     }
 
-    /// Forgets what was booted and said, as a scenario begins.
-    pub(crate) fn begin(&self) {
+    /// Forgets what was booted, sent and said, as a scenario begins.
+    pub(crate) fn begin(&self, scenario: &str) {
+        self.captures.begin(&self.testbed, scenario);
         // The evidence of one scenario is the better for this, but none depends on it.
         drop(self.testbed.forget());
         self.booted
@@ -160,7 +164,7 @@ impl Xen {
 
     /// What a person wants to see of a scenario that failed, symbolised if it was about one image.
     pub(crate) fn diagnose(&self) -> String {
-        let evidence = self.testbed.diagnose();
+        let evidence = self.captures.keep(&self.testbed) + &self.testbed.diagnose();
         let mut booted = self
             .booted
             .lock()

@@ -46,6 +46,7 @@ impl<'x> Site<'x> {
              ip -n {name} address add 10.0.0.1/24 dev eth0
              ip -n {name} address add fd00::1/64 dev eth0 nodad"
         ))?;
+        xen.captures.start(&xen.testbed, name)?;
         Ok(site)
     }
 
@@ -149,6 +150,7 @@ impl Drop for Site<'_> {
     /// The namespace takes the veth with it. A machine that does not answer has nothing to remove.
     fn drop(&mut self) {
         let name = &self.name;
+        self.xen.captures.stop(&self.xen.testbed, name);
         drop(self.command(&format!(
             "ip netns del {name}; ovs-vsctl --if-exists del-br {name}"
         )));
