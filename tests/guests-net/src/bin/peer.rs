@@ -226,7 +226,10 @@ fn expect_pattern(reader: &mut impl io::Read, length: usize) -> Outcome {
         let mut piece = vec![0; expected.len()];
         reader.read_exact(&mut piece)?;
         if let Some(offset) = (0..piece.len()).find(|&offset| piece[offset] != expected[offset]) {
-            let wrong = piece.iter().zip(&expected).filter(|(piece, expected)| piece != expected);
+            let wrong = piece
+                .iter()
+                .zip(&expected)
+                .filter(|(piece, expected)| piece != expected);
             return Err(format!(
                 "{} bytes differ from byte {} of {length} on: {:?} instead of {:?}",
                 wrong.count(),

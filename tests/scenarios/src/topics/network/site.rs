@@ -111,7 +111,7 @@ impl<'x> Site<'x> {
 
     /// Waits until an address answers: Linux gives a neighbour up who does not answer for three seconds,
     /// and a guest listens before its vif is connected.
-    pub(super) fn wait_for(&self, address: &str) -> Result<()> {
+    pub(crate) fn wait_for(&self, address: &str) -> Result<()> {
         let address = address.trim_matches(['[', ']']);
         self.run(&format!(
             "sh -c 'for i in $(seq 60); do ping -n -q -c 1 -W 1 {address} && exit; done; exit 1'"
