@@ -110,7 +110,10 @@ impl Authority {
         let signed = Signed::<Submission>::open_self_signed(bytes)?;
         let submission = signed.document();
         let publisher = self.admit(submission.manifest().publisher(), now)?;
-        self.check(submission, publisher, now)?;
+        if let Err(refusal) = self.check(submission, publisher, now) {
+            self.record_rejection(submission, &refusal, now)?;
+            return Err(refusal);
+        }
         if let Some(stored) = self.store.answer(submission.digest(), now)? {
             return self.again(&self.store.begin()?, stored);
         }
@@ -271,6 +274,27 @@ impl Authority {
             Some(unknown) => Err(Refusal::UnknownHost(unknown.clone())),
             None => Ok(()),
         }
+    }
+
+    /// Writes down what a known publisher tried and may not, before any policy was asked. What
+    /// strangers try is in the program's log only: they could fill the disk.
+    fn record_rejection(
+        &self,
+        submission: &Submission,
+        refusal: &Refusal,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let manifest = submission.manifest();
+        let detail = json!({
+            "publisher": manifest.publisher().to_string(),
+            "application": manifest.name().as_str(),
+            "submission": submission.digest().to_string(),
+            "reason": refusal.name_and_status().0,
+            "detail": refusal.to_string(),
+        });
+        let transaction = self.store.begin()?;
+        transaction.record(&Entry::new(now, "rejected", detail))?;
+        Ok(transaction.commit(now)?)
     }
 
     fn evaluate(&self, submission: &Submission, publisher: &Publisher, now: Timestamp) -> Verdict {

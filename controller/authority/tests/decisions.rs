@@ -156,8 +156,19 @@ fn what_speaks_against_a_submission_has_a_name() {
         refused(authority.submit(by_another.bytes(), start())),
         "not-signed"
     );
-    // None of them left a trace that costs the disk.
-    assert_eq!(lines(&authority, start()).len(), 0);
+    // What a known publisher tries is in the audit log; strangers leave nothing that costs disk.
+    let lines = lines(&authority, start());
+    let reasons: Vec<String> = lines.iter().map(reason).collect();
+    assert_eq!(
+        reasons,
+        ["foreign-account", "unknown-host", "manifest-expired"]
+    );
+}
+
+fn reason(line: &audit::Line) -> String {
+    let entry: serde_json::Value = serde_json::from_str(&line.entry).unwrap();
+    assert_eq!(entry["event"], "rejected");
+    entry["detail"]["reason"].as_str().unwrap().to_owned()
 }
 
 #[test]

@@ -23,7 +23,8 @@ const START: [u8; 32] = [0; 32];
 pub struct Entry {
     /// When.
     pub at: String,
-    /// What happened: `granted`, `offered`, `accepted`, `refused`, `revoked`, `policies`.
+    /// What happened: `granted`, `offered`, `accepted`, `refused` (by policies),
+    /// `rejected` (before they were asked), `revoked`, `policies` (by which ones it decides).
     pub event: &'static str,
     /// What it was about.
     pub detail: Value,
