@@ -26,12 +26,12 @@ forbid (principal, action == Action::"call", resource)
 when { context.tcp.containsAny([25, 465, 587]) };
 "#;
 
-fn policies() -> Policies {
-    Policies::parse(POLICIES).unwrap()
+/// What the policies above answer to a manifest with these rules: a line for each.
+fn answers(rules: &str) -> (Vec<String>, Verdict) {
+    answers_by(POLICIES, rules)
 }
 
-/// What policies answer to a manifest with these rules: a line for each.
-fn answers(rules: &str) -> (Vec<String>, Verdict) {
+fn answers_by(policies: &str, rules: &str) -> (Vec<String>, Verdict) {
     let key = SigningKey::from_seed(&[1; 32]).public();
     let text = format!(
         "name = \"photos-edge\"\npublisher = \"{key}\"\nexpires = 2027-01-01T00:00:00Z\n\
@@ -51,7 +51,9 @@ fn answers(rules: &str) -> (Vec<String>, Verdict) {
         expires: manifest.expires(),
         now: "2026-12-01T00:00:00Z".parse().unwrap(),
     };
-    let verdict = policies().answer(&wish, manifest.rules());
+    let verdict = Policies::parse(policies)
+        .unwrap()
+        .answer(&wish, manifest.rules());
     let line = |answer: &Answer| {
         let rule = answer.outcome.rule().map(|rule| format!(" {rule}"));
         let rule = rule.unwrap_or_default();
@@ -124,6 +126,31 @@ fn what_rules_share_gets_the_least_of_all() {
     assert_eq!(verdict.expires.to_string(), "2026-12-08T00:00:00Z");
     let (_, verdict) = answers(&format!("{serve}[limit]\nrate = \"2Mbit\""));
     assert_eq!(verdict.limit.rate.unwrap().to_string(), "2Mbit");
+}
+
+const DNS: &str = "[[speak]]\nprotocols = [\"dns\"]";
+
+#[test]
+fn of_equal_permits_the_first_by_name_counts() {
+    let permit = |id: &str| format!("@id(\"{id}\") permit (principal, action, resource);\n");
+    let expected = ["granted speak dns by a: "];
+    let policies = ["c", "a", "b"].map(permit).concat();
+    assert_eq!(answers_by(&policies, DNS).0, expected);
+    let policies = ["a", "b", "c"].map(permit).concat();
+    assert_eq!(answers_by(&policies, DNS).0, expected);
+}
+
+#[test]
+fn a_policy_that_fails_refuses() {
+    let policies = "@id(\"all\") permit (principal, action, resource);\n\
+        @id(\"overflow\") forbid (principal, action, resource)\n\
+        when { context.wish.expiresInDays * 9223372036854775807 > 7 };";
+    let (lines, verdict) = answers_by(policies, DNS);
+    assert!(
+        lines[0].starts_with("refused by evaluation: a policy failed"),
+        "{lines:?}"
+    );
+    assert!(verdict.answers[0].outcome.rule().is_none());
 }
 
 #[test]
