@@ -172,7 +172,13 @@ impl FakeSwitch {
         if backwards {
             return Err(Refusal::BadFlow(format!("{flow}: goes backwards")));
         }
+        let is_ip = families()
+            .iter()
+            .any(|ip| ip.get(Field::EthType) == flow.key.matching.get(Field::EthType));
         for action in &flow.instructions.apply {
+            if matches!(action, Action::Conntrack(_)) && !is_ip {
+                return Err(Refusal::BadFlow(format!("{flow}: tracks more than IP")));
+            }
             let there = match action {
                 Action::Group(id) => self.groups.contains_key(id),
                 Action::Meter(id) => self.meters.contains_key(id),
@@ -317,6 +323,10 @@ impl FakeSwitch {
         self.act(&bucket.actions, 0, way);
         way.packet = before;
     }
+}
+
+fn families() -> [Match; 2] {
+    [Match::new().ipv4(), Match::new().ipv6()]
 }
 
 fn absent<T>(there: Option<T>, name: impl Fn() -> String) -> Result<(), Refusal> {

@@ -13,7 +13,9 @@ use super::{Application, DesiredState, METADATA, Replica, Table};
 
 /// Priorities, highest first.
 mod priority {
-    /// Forged sources, asking for oneself.
+    /// Forged sources, each kind apart so that a packet has one reason; asking for oneself.
+    pub(super) const FORGED_MAC: u16 = 720;
+    pub(super) const FORGED_ADDRESS: u16 = 710;
     pub(super) const FORGED: u16 = 700;
     /// What speaks truly.
     pub(super) const TRUE: u16 = 600;
@@ -75,12 +77,12 @@ fn sides(state: &DesiredState, flows: &mut Flows) {
     let local = Match::new().in_port(PortNumber::LOCAL);
     flows.add(port, local, cookie, enter(From::Host));
     // Who pretends to be dom0 could answer a domain's questions in its place.
-    let forged = (Table::Admission, priority::FORGED);
+    let forged = (Table::Admission, priority::FORGED_MAC);
     let own = host.addresses.iter().copied().chain([METADATA.into()]);
     for side in outside(state) {
         flows.deny(forged, side.clone().eth_src(host.mac), Deny::SpoofedMac, 0);
         for address in own.clone() {
-            forged_address(forged, &side, &address, 0, flows);
+            forged_address(&side, &address, 0, flows);
         }
     }
 }
@@ -91,15 +93,11 @@ fn outside(state: &DesiredState) -> [Match; 2] {
 }
 
 /// IP, ARP and neighbour advertisements that speak for an address.
-fn forged_address(
-    place: (Table, u16),
-    side: &Match,
-    address: &IpAddr,
-    application: u32,
-    flows: &mut Flows,
-) {
+fn forged_address(side: &Match, address: &IpAddr, application: u32, flows: &mut Flows) {
+    let place = (Table::Admission, priority::FORGED_ADDRESS);
     let source = within(side.clone(), End::Source, &host_range(address));
     flows.deny(place, source, Deny::SpoofedAddress, application);
+    let place = (Table::Admission, priority::FORGED);
     match address {
         IpAddr::V4(v4) => {
             let arp = side.clone().arp().with(Field::ArpSpa, v4.to_bits());
@@ -119,13 +117,13 @@ fn forged_from_outside(
     replica: &Replica,
     flows: &mut Flows,
 ) {
-    let place = (Table::Admission, priority::FORGED);
+    let place = (Table::Admission, priority::FORGED_MAC);
     let number = application.number.get();
     for side in outside(state) {
         let matching = side.clone().eth_src(replica.mac);
         flows.deny(place, matching, Deny::SpoofedMac, number);
         for address in &replica.addresses {
-            forged_address(place, &side, address, number, flows);
+            forged_address(&side, address, number, flows);
         }
     }
 }
@@ -235,6 +233,9 @@ impl Vif<'_> {
             let asks = icmpv6(self.own_mac(), NEIGHBOUR_SOLICITATION);
             let about_itself = asks.with(Field::NdTarget, address.to_bits());
             self.deny(priority::FORGED, about_itself, Deny::OwnAddress, flows);
+            let to_itself = self.own_mac().ipv6().ipv6_dst(address, 128);
+            let to_itself = icmpv6(to_itself, NEIGHBOUR_ADVERTISEMENT);
+            self.deny(priority::FORGED, to_itself, Deny::OwnAddress, flows);
         }
         let nobody = self.own_mac().ipv6().ipv6_src(Ipv6Addr::UNSPECIFIED, 128);
         self.admit_protocol(Protocol::Nd, icmpv6(nobody, ROUTER_SOLICITATION), flows);

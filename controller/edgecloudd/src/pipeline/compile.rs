@@ -158,7 +158,7 @@ pub(super) enum End {
     Target,
 }
 
-/// IP of either family.
+/// IP of either family: what Open vSwitch demands of a flow that tracks connections.
 pub(super) fn families() -> [Match; 2] {
     [Match::new().ipv4(), Match::new().ipv6()]
 }

@@ -6,7 +6,7 @@ use openflow::{
     ToController,
 };
 
-use super::compile::{Flows, control_meter, goto};
+use super::compile::{Flows, control_meter, families, goto};
 use super::cookie::{Class, Cookie, Deny};
 use super::registers::{Label, OnRegisters, Register};
 use super::{Application, DesiredState, Replica, Table};
@@ -46,11 +46,13 @@ fn commit(application: &Application, replica: &Replica, flows: &mut Flows) {
         ),
     ];
     let commit = Action::Conntrack(Conntrack::commit(application.zone, exec));
-    let chosen = Match::new().application(number);
-    let chosen = chosen.register(Register::Replica, replica.number);
     let cookie = Cookie::of(Class::Replica, number);
-    let instructions = goto(Table::Rewrite, [commit]);
-    flows.add((Table::Replica, CHOSEN), chosen, cookie, instructions);
+    for family in families() {
+        let chosen = family.application(number);
+        let chosen = chosen.register(Register::Replica, replica.number);
+        let instructions = goto(Table::Rewrite, [commit.clone()]);
+        flows.add((Table::Replica, CHOSEN), chosen, cookie, instructions);
+    }
 }
 
 fn choose(application: &Application, flows: &mut Flows) {

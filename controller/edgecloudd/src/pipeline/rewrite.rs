@@ -136,6 +136,10 @@ fn answers(state: &DesiredState, flows: &mut Flows) {
         (From::Host, out(&[PortNumber::LOCAL])),
         (From::Neighbour, cross()),
     ];
+    // A "reply" in a connection that the domain itself opened.
+    let place = (Table::Rewrite, priority::REST);
+    let lie = Match::new().exit(Exit::Answer);
+    flows.deny(place, lie, Deny::SpoofedAddress, 0);
     for (from, way) in ways {
         let asked = Label::From.subfield();
         let value = u128::from(from as u32) << asked.offset();
@@ -146,7 +150,7 @@ fn answers(state: &DesiredState, flows: &mut Flows) {
             restored(Label::Intended, Field::EthSrc),
         ];
         actions.extend(way);
-        add(flows, priority::REST, answers, (Class::Deliver, 0), actions);
+        add(flows, priority::SIDE, answers, (Class::Deliver, 0), actions);
     }
 }
 

@@ -15,6 +15,7 @@ use super::{Application, DesiredState, Table};
 /// Priorities, highest first.
 mod priority {
     pub(super) const SPOKEN: u16 = 50_000;
+    pub(super) const ECHO: u16 = 49_000;
     /// Less the rule's index.
     pub(super) const RULE: u16 = 40_000;
     pub(super) const UNSPOKEN: u16 = 100;
@@ -76,7 +77,7 @@ fn echo_to(application: &Application, flows: &mut Flows) {
     let to = Match::new().came_from_outside().application(number);
     let to = to.register(Register::Towards, Towards::Replica as u32);
     for request in echo(opening(to, true)) {
-        let place = (Table::Rules, priority::SPOKEN);
+        let place = (Table::Rules, priority::ECHO);
         let cookie = Cookie::of(Class::Control, number);
         let instructions = commit(Exit::ToReplica, rate_meter(application));
         flows.add(place, request, cookie, instructions);

@@ -7,7 +7,7 @@
 use manifest::{Cidr, Intercept, Rule};
 use openflow::{Action, Conntrack, Instructions, Match};
 
-use super::compile::{End, Flows, leave, within};
+use super::compile::{End, Flows, families, leave, within};
 use super::cookie::{Class, Cookie, Deny};
 use super::desired::host_range;
 use super::registers::{Exit, From, OnRegisters, Register, Towards};
@@ -32,10 +32,12 @@ pub(super) fn compile(state: &DesiredState, flows: &mut Flows) {
     for application in state.applications() {
         let number = application.number.get();
         for from in [From::Replica, From::Foreign] {
-            let matching = Match::new().from(from).application(number);
-            let place = (Table::Track, priority::DOMAIN);
-            let cookie = Cookie::of(Class::Track, number);
-            flows.add(place, matching, cookie, ask(application, vec![]));
+            for family in families() {
+                let matching = family.from(from).application(number);
+                let place = (Table::Track, priority::DOMAIN);
+                let cookie = Cookie::of(Class::Track, number);
+                flows.add(place, matching, cookie, ask(application, vec![]));
+            }
         }
     }
     to_replicas(state, flows);

@@ -1,0 +1,9 @@
+//! The compiled pipeline on the fake switch, by topic, and against the reference.
+
+mod denied;
+mod difference;
+mod intercepted;
+mod lifecycle;
+mod neighbours;
+mod random;
+mod world;
