@@ -97,8 +97,10 @@ pub enum Class {
     Established,
     /// A rule of a token, or a part of it.
     Rule,
-    /// Chooses and commits a replica.
+    /// Chooses a replica.
     Replica,
+    /// Commits a connection by its first packet.
+    Commit,
     /// Sends a packet out to, or from, a domain.
     Deliver,
     /// Passes what concerns no application.
@@ -113,22 +115,29 @@ pub enum Class {
 const DENY: u8 = 0x80;
 
 impl Class {
-    const PERMITTING: [Class; 9] = [
+    const PERMITTING: [Class; 10] = [
         Class::Admit,
         Class::Control,
         Class::Track,
         Class::Established,
         Class::Rule,
         Class::Replica,
+        Class::Commit,
         Class::Deliver,
         Class::Transit,
         Class::Summon,
     ];
 
+    /// Whether its flows count what an application's rules carried: each packet of each connection
+    /// once, the first by its commit and the others as established, in both directions.
+    pub const fn is_traffic(self) -> bool {
+        matches!(self, Class::Commit | Class::Established)
+    }
+
     fn number(self) -> u8 {
         match self {
             Class::Deny(reason) => DENY | reason as u8,
-            // There are nine.
+            // There are ten.
             other => Class::PERMITTING
                 .iter()
                 .position(|c| *c == other)

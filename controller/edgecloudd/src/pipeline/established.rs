@@ -89,7 +89,7 @@ fn pinned(application: &Application, replica: &Replica, flows: &mut Flows) {
 /// connection that began before the redirect did: to redirect it would reset it.
 fn openings(flows: &mut Flows) {
     let place = (Table::Established, priority::OPENING);
-    let cookie = Cookie::host(Class::Established);
+    let cookie = Cookie::host(Class::Track);
     let begins = |matching: Match| going(matching, Way::Original);
     let rules = |opening: u32| goto(Table::Rules, [Register::Opening.set(opening)]);
     for family in families() {

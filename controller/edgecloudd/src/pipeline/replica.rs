@@ -46,7 +46,7 @@ fn commit(application: &Application, replica: &Replica, flows: &mut Flows) {
         ),
     ];
     let commit = Action::Conntrack(Conntrack::commit(application.zone, exec));
-    let cookie = Cookie::of(Class::Replica, number);
+    let cookie = Cookie::of(Class::Commit, number);
     for family in families() {
         let chosen = family.application(number);
         let chosen = chosen.register(Register::Replica, replica.number);

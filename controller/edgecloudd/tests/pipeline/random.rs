@@ -31,10 +31,13 @@ fn the_tables_agree_with_the_reference() {
         one_world(&mut rng, &mut left);
     }
     println!("{left:?}");
-    // A test whose packets were all denied would say nothing.
+    if cases < CASES {
+        return;
+    }
+    // A test whose packets were all denied would say nothing. Usual are 40, 57 and 5 in a hundred.
     let total = left.denied + left.delivered;
-    assert!(total >= cases / 2 && left.delivered > total / 10 && left.denied > total / 10);
-    assert!(left.to_replicas > total / 20, "{left:?}");
+    assert!(left.denied > total / 5 && left.delivered > total / 5);
+    assert!(left.to_replicas > total / 50);
 }
 
 #[derive(Debug, Default)]
