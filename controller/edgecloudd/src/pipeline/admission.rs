@@ -237,6 +237,11 @@ impl Vif<'_> {
             let to_itself = icmpv6(to_itself, NEIGHBOUR_ADVERTISEMENT);
             self.deny(priority::FORGED, to_itself, Deny::OwnAddress, flows);
         }
+        // Open vSwitch reads options that are malformed, or stand twice, as none, and asks for
+        // nobody: behind them a domain could tell another's link-layer address.
+        let malformed = icmpv6(self.own_mac(), NEIGHBOUR_SOLICITATION).with(Field::NdTarget, 0u8);
+        let level = priority::FORGED;
+        self.deny(level, malformed, Deny::SpoofedNeighbour, flows);
         let nobody = self.own_mac().ipv6().ipv6_src(Ipv6Addr::UNSPECIFIED, 128);
         self.admit_protocol(Protocol::Nd, icmpv6(nobody, ROUTER_SOLICITATION), flows);
         for kind in ROUTER_SOLICITATION..=REDIRECT {

@@ -267,9 +267,10 @@ fn neighbour_discovery(
     if kind == 135 && about_own || kind == 136 && to_own {
         return Verdict::Deny(Deny::OwnAddress);
     }
+    let asks_for_somebody = packet.get(Field::NdTarget) != Some(0);
     let is_true = match kind {
         133 => from_own || from_nobody,
-        135 => from_own && tells_truly(Field::NdSll),
+        135 => from_own && asks_for_somebody && tells_truly(Field::NdSll),
         136 => from_own && about_own && tells_truly(Field::NdTll),
         _ => false,
     };

@@ -109,6 +109,8 @@ fn neighbour_discovery_tells_the_truth_or_nothing() {
     world.check(&says(135, "2001:db8::1", 0), "backhaul");
     world.check(&says(135, "fd00::1", own), "host");
     world.check(&says(135, "fd00::c", own), "replica 2");
+    // What Open vSwitch makes of an option that stands twice.
+    world.check(&says(135, "::", 0), "deny spoofed-neighbour");
     let lie = mac(replica_mac(2));
     world.check(&says(135, CLIENT_V6, lie), "deny spoofed-neighbour");
     world.check(&says(136, OWN_V6, own), "access");
