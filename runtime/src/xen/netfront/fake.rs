@@ -44,6 +44,20 @@ impl<'e> Netback<'e> {
 
     /// Takes one packet from the TX ring, and answers all its requests.
     pub fn take(&mut self, front: &Netfront) -> Option<Seen> {
+        let (seen, answers) = self.take_unanswered(front)?;
+        self.answer(front, &answers);
+        Some(seen)
+    }
+
+    /// Answers requests, in this order.
+    pub fn answer(&mut self, front: &Netfront, answers: &[u32]) {
+        for &answer in answers {
+            self.tx.put(&front.tx, &[answer, 0, 0]);
+        }
+    }
+
+    /// Takes one packet from the TX ring; also the answers that its requests wait for.
+    pub fn take_unanswered(&mut self, front: &Netfront) -> Option<(Seen, Vec<u32>)> {
         let first = self.tx.take(&front.tx)?;
         let flags = (first[1] >> 16) as u16;
         let total = (first[2] >> 16) as usize;
@@ -78,14 +92,12 @@ impl<'e> Netback<'e> {
             // SAFETY: the page is the frontend's, and the range is within it.
             bytes.extend(unsafe { core::slice::from_raw_parts(page.add(offset), size) });
         }
-        for answer in answers {
-            self.tx.put(&front.tx, &[answer, 0, 0]);
-        }
-        Some(Seen {
+        let seen = Seen {
             bytes,
             flags,
             gso_size,
-        })
+        };
+        Some((seen, answers))
     }
 
     /// Answers a TX request that was never made.

@@ -86,8 +86,7 @@ pub struct Netfront {
     rx: FrontRing<2>,
     ring_grants: [GrantRef; 2],
     arena: Arena,
-    /// The number of the packet that each ring slot belongs to.
-    packet_of_slot: Vec<u32>,
+    requests: TxRequests,
     buffers: Vec<RxBuffer>,
     /// Which buffer each ring slot has.
     buffer_of_slot: Vec<u16>,
@@ -121,7 +120,7 @@ impl Netfront {
             rx,
             ring_grants,
             arena,
-            packet_of_slot: alloc::vec![0; FrontRing::<3>::ENTRIES as usize],
+            requests: TxRequests::new(FrontRing::<3>::ENTRIES as u16),
             buffer_of_slot: alloc::vec![0; FrontRing::<2>::ENTRIES as usize],
             rx_posted: 0,
             rx_taken: 0,
@@ -300,7 +299,7 @@ impl Netfront {
                     let Some(id) = wire::tx_response_id(&self.tx.take()) else {
                         continue;
                     };
-                    let number = self.packet_of_slot.get(usize::from(id)).copied();
+                    let number = self.requests.end(id);
                     if self.broken || !number.is_some_and(|number| self.arena.answered(number)) {
                         return Err(self.broke());
                     }
@@ -315,11 +314,6 @@ impl Netfront {
         let notify = self.tx.publish();
         self.counters.notifications += u64::from(notify);
         notify
-    }
-
-    fn put(&mut self, entry: &[u32; 3], slot: u32, number: u32) {
-        self.packet_of_slot[slot as usize] = number;
-        self.tx.put(entry);
     }
 }
 
@@ -350,15 +344,14 @@ impl TxDevice for Netfront {
             if first {
                 flags |= first_flags(&meta);
             }
-            let slot = self.next_slot();
             let request = TxRequest {
                 grant: self.arena.grant(at).0,
                 offset: (at % PAGE) as u16,
                 flags,
-                id: slot as u16,
+                id: self.requests.begin(number),
                 size: if first { len } else { stop - at } as u16,
             };
-            self.put(&request.emit(), slot, number);
+            self.tx.put(&request.emit());
             if first && let Some(gso) = meta.gso {
                 self.tx.put(&wire::emit_gso(gso.kind, gso.size));
             }
@@ -369,9 +362,36 @@ impl TxDevice for Netfront {
     }
 }
 
-impl Netfront {
-    fn next_slot(&self) -> u32 {
-        self.tx.next_index() % FrontRing::<3>::ENTRIES
+/// Requests without a response: which packet each belongs to.
+///
+/// Linux's netback answers in the order in which it is done with packets, not in the ring's: the entry of
+/// a request that still waits may already hold the next one, so an id is no place in the ring.
+struct TxRequests {
+    packet_of_id: Vec<Option<u32>>,
+    free: Vec<u16>,
+}
+
+impl TxRequests {
+    fn new(count: u16) -> Self {
+        Self {
+            packet_of_id: alloc::vec![None; usize::from(count)],
+            free: (0..count).rev().collect(),
+        }
+    }
+
+    /// An id for a request of this packet.
+    fn begin(&mut self, packet: u32) -> u16 {
+        // As many requests as the ring has entries wait at most.
+        let id = self.free.pop().expect("an id for each entry of the ring");
+        self.packet_of_id[usize::from(id)] = Some(packet);
+        id
+    }
+
+    /// The packet of the request that is answered; `None` if no such request waits.
+    fn end(&mut self, id: u16) -> Option<u32> {
+        let packet = self.packet_of_id.get_mut(usize::from(id))?.take()?;
+        self.free.push(id);
+        Some(packet)
     }
 }
 

@@ -209,6 +209,35 @@ fn senseless_packets_are_counted_and_dropped() {
 }
 
 #[test]
+fn answers_come_in_any_order() {
+    let entries = entries();
+    let (mut front, mut back, _grants) = front(&entries);
+    let mut late = Vec::new();
+    // Around the ring more than once, with a packet in eight answered after the others.
+    for number in 0..600 {
+        send(&mut front, &pattern(60, number), TxMeta::COMPLETE);
+        let (seen, answers) = back.take_unanswered(&front).unwrap();
+        assert_eq!(seen.bytes, pattern(60, number));
+        if number % 8 == 0 {
+            late.push(answers);
+        } else {
+            back.answer(&front, &answers);
+        }
+        if late.len() == 40 {
+            for answers in late.drain(..).rev() {
+                back.answer(&front, &answers);
+            }
+        }
+        assert_eq!(front.reclaim(), Ok(()));
+    }
+    for answers in late {
+        back.answer(&front, &answers);
+    }
+    assert_eq!(front.reclaim(), Ok(()));
+    assert_eq!(front.tx.room(), FrontRing::<3>::ENTRIES);
+}
+
+#[test]
 fn a_backend_that_lies_ends_the_interface() {
     for nonsense in [false, true] {
         let entries = entries();
