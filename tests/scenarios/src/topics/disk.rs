@@ -14,8 +14,8 @@ use crate::xen::{LIMIT, Xen};
 const DISK: Image = guest("disk");
 const REDB: Image = guest("redb-disk");
 const MIB: u32 = 64;
-/// The guest compares the disk with a copy in its memory.
-const MEMORY_MIB: u32 = 2 * MIB;
+/// The guest reads all of the disk and compares it with a copy in its memory.
+const MEMORY_MIB: u32 = 4 * MIB;
 /// How often a database is cut off while it commits.
 const CUTS: u32 = 30;
 /// Until a cut at the latest, in milliseconds: some dozens of commits.
