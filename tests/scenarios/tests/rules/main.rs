@@ -17,7 +17,7 @@ fn root() -> PathBuf {
         .to_owned()
 }
 
-/// What is no part of the tree: results and git's own files.
+/// What is no part of the tree: results, and git's own folder, which in a worktree is a file.
 const ASIDE: [&str; 2] = ["target", ".git"];
 
 /// All files of the tree, relative to its root, in order.
@@ -29,7 +29,9 @@ fn files() -> Vec<PathBuf> {
         for entry in fs::read_dir(&directory).expect("a directory that can be read") {
             let entry = entry.expect("an entry that can be read");
             let kind = entry.file_type().expect("a file's kind");
-            if kind.is_dir() && !ASIDE.iter().any(|&aside| entry.file_name() == aside) {
+            if ASIDE.iter().any(|&aside| entry.file_name() == aside) {
+                continue;
+            } else if kind.is_dir() {
                 directories.push(entry.path());
             } else if kind.is_file() {
                 found.push(
