@@ -1,0 +1,174 @@
+//! OpenFlow's side of a session, without I/O.
+
+use std::collections::VecDeque;
+
+use openflow::{Deframer, Header, Hello, Message, ParseError, Version};
+
+use super::SessionError;
+
+/// How many messages wait for whoever asks: an answer that comes in one read of the socket has a few
+/// hundred parts at most, and a switch sends events of its own no faster than it is read.
+pub const EVENTS_MAX: usize = 16_384;
+/// The longest HELLO: who has not said which versions it speaks needs no more.
+const HELLO_MAX: usize = 256;
+
+/// Bytes in, messages out. After an error it must be dropped.
+#[derive(Debug)]
+pub struct Connection {
+    deframer: Deframer,
+    agreed: bool,
+    out: Vec<u8>,
+    received: VecDeque<(u32, Message)>,
+    next_xid: u32,
+}
+
+impl Default for Connection {
+    fn default() -> Connection {
+        Connection::new()
+    }
+}
+
+impl Connection {
+    const VERSION: Version = Version::V15;
+
+    /// One that has its HELLO to send.
+    pub fn new() -> Connection {
+        let mut connection = Connection {
+            deframer: Deframer::new(HELLO_MAX),
+            agreed: false,
+            out: Vec::new(),
+            received: VecDeque::new(),
+            next_xid: 1,
+        };
+        // Only 1.5: the pipeline needs its groups and bundles. It cannot be too long.
+        let bitmap = Some(1 << Connection::VERSION.wire());
+        let highest = Connection::VERSION.wire();
+        let _ = connection.send(&Message::Hello(Hello { highest, bitmap }));
+        connection
+    }
+
+    /// Whether both have said that they speak 1.5.
+    pub fn is_agreed(&self) -> bool {
+        self.agreed
+    }
+
+    /// Queues a message, and says its number.
+    ///
+    /// # Errors
+    /// The message cannot be written in 1.5.
+    pub fn send(&mut self, message: &Message) -> Result<u32, SessionError> {
+        let xid = self.next_xid;
+        let header = Header {
+            version: Connection::VERSION,
+            xid,
+        };
+        self.out.extend(message.emit(header)?);
+        // 0 is what a switch says unasked.
+        self.next_xid = xid.checked_add(1).unwrap_or(1);
+        Ok(xid)
+    }
+
+    /// What is to be sent.
+    pub fn outgoing(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// That so many bytes of it were sent.
+    pub fn sent(&mut self, count: usize) {
+        self.out.drain(..count.min(self.out.len()));
+    }
+
+    /// The next message that came, with its number.
+    pub fn next_message(&mut self) -> Option<(u32, Message)> {
+        self.received.pop_front()
+    }
+
+    /// Takes bytes from the switch.
+    ///
+    /// # Errors
+    /// Nonsense, another version, or more messages than [`EVENTS_MAX`].
+    pub fn receive(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
+        self.deframer.push(bytes);
+        while let Some(whole) = self.deframer.next_message()? {
+            let (header, message) = Message::parse(whole)?;
+            self.take(header, message)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, header: Header, message: Message) -> Result<(), SessionError> {
+        match message {
+            Message::Hello(hello) if !self.agreed => {
+                if hello.negotiate() != Some(Connection::VERSION) {
+                    return Err(SessionError::Version(hello.highest));
+                }
+                self.agreed = true;
+                self.deframer.set_length_max(usize::from(u16::MAX));
+                Ok(())
+            }
+            Message::Error(error) if !self.agreed => Err(SessionError::Peer(error.to_string())),
+            _ if !self.agreed => Err(SessionError::NoHello),
+            Message::EchoRequest(bytes) => {
+                let reply = Message::EchoReply(bytes).emit(header)?;
+                if self.out.len() > usize::from(u16::MAX) * EVENTS_MAX {
+                    return Err(SessionError::Flood);
+                }
+                self.out.extend(reply);
+                Ok(())
+            }
+            message if self.received.len() < EVENTS_MAX => {
+                self.received.push_back((header.xid, message));
+                Ok(())
+            }
+            _ => Err(SessionError::Flood),
+        }
+    }
+}
+
+impl From<ParseError> for SessionError {
+    fn from(error: ParseError) -> SessionError {
+        SessionError::Nonsense(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agreed() -> Connection {
+        let mut connection = Connection::new();
+        connection.receive(&[6, 0, 0, 8, 0, 0, 0, 1]).unwrap();
+        connection
+    }
+
+    #[test]
+    fn echoes_are_answered_with_their_bytes_and_number() {
+        let mut connection = agreed();
+        connection.sent(usize::MAX);
+        connection.receive(&[6, 2, 0, 9, 0, 0, 0, 7, 0xaa]).unwrap();
+        assert_eq!(connection.outgoing(), [6, 3, 0, 9, 0, 0, 0, 7, 0xaa]);
+        assert_eq!(connection.next_message(), None);
+    }
+
+    #[test]
+    fn bad_beginnings_have_names() {
+        let refused = |bytes: &[u8]| Connection::new().receive(bytes).unwrap_err().to_string();
+        let old = refused(&[4, 0, 0, 8, 0, 0, 0, 1]);
+        assert!(old.contains("0x04"), "{old}");
+        let early = refused(&[6, 20, 0, 8, 0, 0, 0, 1]);
+        assert!(early.contains("HELLO"), "{early}");
+        let long = refused(&[6, 0, 2, 0, 0, 0, 0, 1]);
+        assert!(long.contains("length"), "{long}");
+    }
+
+    #[test]
+    fn a_flood_ends_it() {
+        let mut connection = agreed();
+        let barrier = [6, 21, 0, 8, 0, 0, 0, 9];
+        for _ in 0..EVENTS_MAX {
+            connection.receive(&barrier).unwrap();
+        }
+        let error = connection.receive(&barrier).unwrap_err();
+        assert!(matches!(error, SessionError::Flood));
+    }
+}
