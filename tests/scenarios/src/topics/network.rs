@@ -16,8 +16,10 @@ use crate::xen::{LIMIT, Xen};
 
 const WEB: Image = network_guest("web");
 const ECHO: Image = network_guest("echo");
-/// What is moved where everything goes well: more than all buffers on the way hold.
-const BULK: usize = 20_000_000;
+/// What is moved where everything goes well.
+const BULK: usize = 100_000_000;
+/// More than all buffers on the way hold.
+const MUCH: usize = 20_000_000;
 /// What is moved where every twentieth packet is lost.
 const LOSSY: usize = 2_000_000;
 /// RFC 5737: an address that the guest does not have.
@@ -64,7 +66,7 @@ fn web<'x>(site: &Site<'x>) -> Result<Domain<'x>> {
 fn http(xen: &Xen) -> Result<()> {
     let site = Site::make(xen)?;
     let _domain = web(&site)?;
-    for (server, client) in [(GUEST_V4, "10.0.0.1"), (GUEST_V6, "[fd00::1]")] {
+    for (server, client, length) in [(GUEST_V4, "10.0.0.1", BULK), (GUEST_V6, "[fd00::1]", MUCH)] {
         let hello = site.run(&format!("curl -sS http://{server}/"))?;
         ensure!(hello == "hello from the edge", "unclear: {hello}");
         let who = site.run(&format!("curl -sS http://{server}/who"))?;
@@ -73,7 +75,7 @@ fn http(xen: &Xen) -> Result<()> {
                 && who.ends_with(&format!("local {server}:80")),
             "unclear: {who}"
         );
-        both_ways(&site, server, BULK)?;
+        both_ways(&site, server, length)?;
     }
     let connects = site.run(&format!(
         "curl -sS -w '%{{stderr}}%{{num_connects}} ' 'http://{GUEST_V4}/bytes/[1-10]' 2>&1 >/dev/null"
@@ -138,9 +140,9 @@ fn intercept(xen: &Xen) -> Result<()> {
 fn shutdown(xen: &Xen) -> Result<()> {
     let site = Site::make(xen)?;
     let domain = web(&site)?;
-    let expected = site.digest(&format!("{PATTERN} | head -c {BULK}"))?;
+    let expected = site.digest(&format!("{PATTERN} | head -c {MUCH}"))?;
     let got = site.digest(&format!(
-        "curl -sS http://{GUEST_V4}/bytes/{BULK} | \
+        "curl -sS http://{GUEST_V4}/bytes/{MUCH} | \
          {{ dd bs=1 count=1 status=none; xl shutdown {} >&2; cat; }}",
         domain.name()
     ))?;
