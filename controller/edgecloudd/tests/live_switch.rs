@@ -83,6 +83,13 @@ fn a_refused_message_is_named_and_changes_nothing() -> Outcome {
         broken.meters.insert(2, Meter::limit_kbps(2, 1, 1));
         reconcile(&mut session, &broken).await.unwrap_err();
         assert!(installed(&mut session).await? == before);
+        let mut refused = before.clone();
+        refused.meters.insert(2, Meter::limit_kbps(2, 1, 1));
+        // The number of all meters is no meter's.
+        let all = Meter::limit_kbps(Meter::ALL, 1, 1);
+        refused.meters.insert(all.id, all);
+        reconcile(&mut session, &refused).await.unwrap_err();
+        assert!(installed(&mut session).await? == before);
         Ok(())
     })
 }

@@ -68,8 +68,11 @@ pub async fn reconcile(
     let (meters, rest) = changes.split_at(first);
     let (gone, bundled): (Vec<Message>, Vec<Message>) = rest.iter().cloned().partition(is_meter);
     // Deletions of meters are last in the order, so with nothing else to do they are first as well.
-    if !meters.is_empty() {
-        session.each(meters).await?;
+    if !meters.is_empty()
+        && let Err(refusal) = session.each(meters).await
+    {
+        restore_meters(session, &installed).await?;
+        return Err(refusal.into());
     }
     if !bundled.is_empty()
         && let Err(refusal) = session.bundle(&bundled).await
