@@ -5,6 +5,8 @@
 //! ones. The last line is `N passed, N failed`: single tests and scenarios are counted, and a step
 //! that has none (or could not start, or failed without a failed test) counts as one.
 
+mod packages;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -106,6 +108,9 @@ struct Tally {
 pub(crate) fn run(options: Options) -> Result<()> {
     let mut total = Tally::default();
     let mut ran_any = false;
+    if options.only.is_none_or(|only| only == Part::Unit) {
+        packages::install_missing()?;
+    }
     for step in &STEPS {
         if options.only.is_some_and(|only| only != step.part)
             || (options.filter.is_some() && !step.takes_filter)
