@@ -206,7 +206,10 @@ unsafe extern "C" fn writev(descriptor: c_int, vectors: *const iovec, count: c_i
             .iter()
             // SAFETY: as above.
             .map(|vector| unsafe { data(vector.iov_base, vector.iov_len) });
-        gather::write(parts, |part| write_to(&open, part))
+        match gather::joined(parts.clone()) {
+            Some(whole) => write_to(&open, &whole),
+            None => gather::write(parts, |part| write_to(&open, part)),
+        }
     };
     count_of(written())
 }
