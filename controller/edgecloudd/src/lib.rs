@@ -4,11 +4,14 @@
 //! [`fake_switch`] says where a packet goes through them, and [`mod@reference`] says where it should
 //! go, in the words of the manifest.
 //!
-//! [`ovs`] brings it into Open vSwitch.
+//! [`ovs`] brings it into Open vSwitch. [`api`] is what operators and domains say to the daemon,
+//! [`names`] what the resolver and the daemon tell each other.
 
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod fake_switch;
+pub mod names;
 pub mod ovs;
 pub mod pipeline;
 pub mod reference;
