@@ -1,0 +1,79 @@
+//! Thumbnails as files: JPEG, or a format with alpha where a pixel is not opaque. No metadata.
+
+use super::scaling::Image;
+use super::{PictureError, Thumbnail, broken};
+
+/// JPEG's quality on the scale of the IJG: what sites use for thumbnails.
+const QUALITY: u8 = 80;
+
+/// What is made where a pixel is not opaque.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Alpha {
+    /// PNG.
+    #[default]
+    Png,
+    /// WebP without loss.
+    WebP,
+}
+
+pub(super) fn encode(name: &str, image: &Image, alpha: Alpha) -> Result<Thumbnail, PictureError> {
+    let opaque = image.pixels.iter().all(|pixel| pixel[3] == 255);
+    let (media_type, bytes) = match (opaque, alpha) {
+        (true, _) => ("image/jpeg", jpeg(image)?),
+        (false, Alpha::Png) => ("image/png", png(image)?),
+        (false, Alpha::WebP) => ("image/webp", webp(image)?),
+    };
+    Ok(Thumbnail {
+        name: name.to_owned(),
+        width: image.width,
+        height: image.height,
+        media_type,
+        bytes,
+    })
+}
+
+fn jpeg(image: &Image) -> Result<Vec<u8>, PictureError> {
+    // A size has at most 4096 pixels along an edge.
+    let edge = |edge: u32| u16::try_from(edge).map_err(broken);
+    let mut bytes = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, QUALITY);
+    encoder.set_optimized_huffman_tables(true);
+    let pixels = image.pixels.as_flattened();
+    encoder
+        .encode(
+            pixels,
+            edge(image.width)?,
+            edge(image.height)?,
+            jpeg_encoder::ColorType::Rgba,
+        )
+        .map_err(broken)?;
+    Ok(bytes)
+}
+
+fn png(image: &Image) -> Result<Vec<u8>, PictureError> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, image.width, image.height);
+    encoder.set_color(png::ColorType::Rgba);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_source_srgb(png::SrgbRenderingIntent::Perceptual);
+    let mut writer = encoder.write_header().map_err(broken)?;
+    writer
+        .write_image_data(image.pixels.as_flattened())
+        .map_err(broken)?;
+    writer.finish().map_err(broken)?;
+    Ok(bytes)
+}
+
+fn webp(image: &Image) -> Result<Vec<u8>, PictureError> {
+    let mut bytes = Vec::new();
+    let pixels = image.pixels.as_flattened();
+    image_webp::WebPEncoder::new(&mut bytes)
+        .encode(
+            pixels,
+            image.width,
+            image.height,
+            image_webp::ColorType::Rgba8,
+        )
+        .map_err(broken)?;
+    Ok(bytes)
+}
