@@ -1,9 +1,9 @@
 //! What is answered to a request: a function of the request alone.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
 
 use axum::http::{Method, StatusCode, Version};
+use edgecloud_appliance::{Ends, Refusal};
 
 /// What of a request decides its answer.
 pub(crate) struct Question<'q> {
@@ -14,16 +14,7 @@ pub(crate) struct Question<'q> {
     pub(crate) draining: bool,
 }
 
-/// A connection as its requests see it.
-#[derive(Clone, Copy)]
-pub(crate) struct Ends {
-    pub(crate) client: SocketAddr,
-    /// The address that the client meant; unknown if it is gone already.
-    pub(crate) local: Option<SocketAddr>,
-    pub(crate) tls: bool,
-}
-
-/// An answer, which its status and its text follow from.
+/// What is said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// Who asks, and how.
@@ -32,99 +23,102 @@ pub(crate) enum Answer {
     Alive,
     /// More requests are welcome.
     Ready,
-    /// Why the request is refused.
-    Refused(Refusal),
 }
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum Refused {
     /// The process ends: somebody else should be asked.
     Draining,
     /// There is nothing at this path.
     NoSuchPath,
     /// Everything here is read only.
     NoSuchMethod,
-    /// The body has more than `limits::BODY_BYTES_MAX`, or broke off.
+    /// The body has more than there may be, or broke off.
     BadBody,
-    /// The body took longer than `limits::BODY_TIME_MAX`.
+    /// The body took longer than there is time.
     SlowBody,
 }
 
 /// Decides.
-pub(crate) fn answer(question: &Question<'_>) -> Answer {
+pub(crate) fn answer(question: &Question<'_>) -> Result<Answer, Refused> {
     let known = matches!(question.path, "/" | "/health" | "/ready");
     if !known {
-        return Answer::Refused(Refusal::NoSuchPath);
+        return Err(Refused::NoSuchPath);
     }
     if !matches!(*question.method, Method::GET | Method::HEAD) {
-        return Answer::Refused(Refusal::NoSuchMethod);
+        return Err(Refused::NoSuchMethod);
     }
     match question.path {
-        "/health" => Answer::Alive,
-        "/ready" if question.draining => Answer::Refused(Refusal::Draining),
-        "/ready" => Answer::Ready,
-        _ => Answer::Greeting(greeting(question)),
+        "/health" => Ok(Answer::Alive),
+        "/ready" if question.draining => Err(Refused::Draining),
+        "/ready" => Ok(Answer::Ready),
+        _ => Ok(Answer::Greeting(greeting(question))),
     }
 }
 
 fn greeting(question: &Question<'_>) -> String {
-    let Ends { client, local, tls } = question.ends;
+    let ends = question.ends;
     let mut text = format!(
         "Hello from {}, over {:?}{}!\nYou are {}",
         std::env::consts::ARCH,
         question.version,
-        if tls { " and TLS" } else { "" },
-        plain(client),
+        if ends.tls { " and TLS" } else { "" },
+        ends.client(),
     );
-    if let Some(local) = local {
+    if let Some(intended) = ends.intended() {
         // Writing to a string cannot fail.
-        let _ = write!(text, ", and you asked {}", plain(local));
+        let _ = write!(text, ", and you asked {}", intended.ip());
     }
     text + ".\n"
 }
 
-/// An address as people write it: one of IPv4 that came to a socket of IPv6 is written as IPv4.
-fn plain(address: SocketAddr) -> IpAddr {
-    address.ip().to_canonical()
-}
-
 impl Answer {
-    pub(crate) fn status(&self) -> StatusCode {
-        match self {
-            Answer::Greeting(_) | Answer::Alive | Answer::Ready => StatusCode::OK,
-            Answer::Refused(refusal) => refusal.status(),
-        }
-    }
-
     pub(crate) fn text(self) -> String {
         match self {
             Answer::Greeting(text) => text,
             Answer::Alive => "alive\n".to_owned(),
             Answer::Ready => "ready\n".to_owned(),
-            Answer::Refused(refusal) => format!("{}\n", refusal.reason()),
         }
     }
 }
 
-impl Refusal {
-    fn status(self) -> StatusCode {
-        match self {
-            Refusal::Draining => StatusCode::SERVICE_UNAVAILABLE,
-            Refusal::NoSuchPath => StatusCode::NOT_FOUND,
-            Refusal::NoSuchMethod => StatusCode::METHOD_NOT_ALLOWED,
-            Refusal::BadBody => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::SlowBody => StatusCode::REQUEST_TIMEOUT,
-        }
-    }
+impl Refusal for Refused {
+    const ALL: &'static [Self] = &[
+        Refused::Draining,
+        Refused::NoSuchPath,
+        Refused::NoSuchMethod,
+        Refused::BadBody,
+        Refused::SlowBody,
+    ];
 
     fn reason(self) -> &'static str {
         match self {
-            Refusal::Draining => "draining",
-            Refusal::NoSuchPath => "there is nothing here but /, /health and /ready",
-            Refusal::NoSuchMethod => "only GET and HEAD make sense here",
-            Refusal::BadBody => "the body is too large, or broke off",
-            Refusal::SlowBody => "the body took too long",
+            Refused::Draining => "draining",
+            Refused::NoSuchPath => "no-such-path",
+            Refused::NoSuchMethod => "no-such-method",
+            Refused::BadBody => "bad-body",
+            Refused::SlowBody => "slow-body",
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            Refused::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Refused::NoSuchPath => StatusCode::NOT_FOUND,
+            Refused::NoSuchMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Refused::BadBody => StatusCode::PAYLOAD_TOO_LARGE,
+            Refused::SlowBody => StatusCode::REQUEST_TIMEOUT,
+        }
+    }
+
+    fn explanation(self) -> &'static str {
+        match self {
+            Refused::Draining => "draining",
+            Refused::NoSuchPath => "there is nothing here but /, /health and /ready",
+            Refused::NoSuchMethod => "only GET and HEAD make sense here",
+            Refused::BadBody => "the body is too large, or broke off",
+            Refused::SlowBody => "the body took too long",
         }
     }
 }
@@ -137,7 +131,7 @@ mod tests {
     #[track_caller]
     fn check(method: Method, path: &str, draining: bool, status: u16, text: &str) {
         let ends = Ends {
-            client: "[::ffff:10.0.0.1]:5000".parse().expect("an address"),
+            peer: "[::ffff:10.0.0.1]:5000".parse().expect("an address"),
             local: "[fd00::2]:443".parse().ok(),
             tls: true,
         };
@@ -148,9 +142,12 @@ mod tests {
             ends,
             draining,
         });
-        assert_eq!(answer.status().as_u16(), status);
-        let said = answer.text();
-        assert!(said.contains(text) && said.ends_with('\n'), "{said:?}");
+        let (found, said) = match answer {
+            Ok(answer) => (StatusCode::OK, answer.text()),
+            Err(refused) => (refused.status(), refused.explanation().to_owned()),
+        };
+        assert_eq!(found.as_u16(), status);
+        assert!(said.contains(text), "{said:?}");
     }
 
     #[test]

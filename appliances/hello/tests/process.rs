@@ -20,6 +20,7 @@ struct Service {
     lines: BufReader<ChildStdout>,
     http: String,
     https: String,
+    management: String,
 }
 
 impl Service {
@@ -27,6 +28,7 @@ impl Service {
         let mut process = program()
             .env("HTTP_ADDRESS", "127.0.0.1:0")
             .env("HTTPS_ADDRESS", "127.0.0.1:0")
+            .env("MANAGEMENT_ADDRESS", "127.0.0.1:0")
             .stdout(Stdio::piped())
             .spawn()
             .expect("it starts");
@@ -40,12 +42,14 @@ impl Service {
             let found = line.strip_prefix(&format!("hello: {protocol} on "));
             found.expect("an address").to_owned()
         };
+        let management = address("management");
         let (http, https) = (address("http"), address("https"));
         Service {
             process,
             lines,
             http,
             https,
+            management,
         }
     }
 
@@ -58,8 +62,15 @@ impl Service {
             .arg(self.process.id().to_string())
             .status();
         assert!(kill.expect("kill starts").success());
-        let line = line(&mut self.lines);
-        assert!(line.contains("draining"), "{line}");
+        // Refusals are told before.
+        loop {
+            let line = line(&mut self.lines);
+            assert!(!line.is_empty(), "it ended without a word");
+            if line.starts_with("hello: draining ") {
+                return;
+            }
+            assert!(line.starts_with("hello: refused reason="), "{line}");
+        }
     }
 
     fn wait(mut self) -> (ExitStatus, String) {
@@ -98,13 +109,50 @@ fn rest(mut stream: TcpStream) -> String {
 
 #[track_caller]
 fn check(service: &Service, request: &str, status: u16, text: &str) {
-    let mut stream = service.connect();
-    stream.write_all(request.as_bytes()).expect("sent");
-    let answer = rest(stream);
+    let answer = ask(&service.http, request);
     assert!(
         answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.ends_with(text),
         "{answer}"
     );
+}
+
+fn ask(address: &str, request: &str) -> String {
+    let mut stream = connect(address);
+    stream.write_all(request.as_bytes()).expect("sent");
+    rest(stream)
+}
+
+/// Those who watch see what the clients caused.
+#[test]
+fn it_is_watched_at_a_place_of_its_own() {
+    let service = Service::start();
+    check(
+        &service,
+        "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        404,
+        "/ready\n",
+    );
+    for (path, found) in [
+        ("/health", "alive\n"),
+        ("/ready", "ready\n"),
+        (
+            "/metrics",
+            "\nedgecloud_refusals_total{reason=\"no-such-path\"} 1\n",
+        ),
+        (
+            "/metrics",
+            "\nedgecloud_answers_total{listener=\"http\",class=\"4xx\"} 1\n",
+        ),
+    ] {
+        let answer = ask(
+            &service.management,
+            &format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+        );
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK") && answer.contains(found),
+            "{answer}"
+        );
+    }
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn self_signed(
     params.distinguished_name = DistinguishedName::new();
     params
         .distinguished_name
-        .push(DnType::CommonName, "EdgeCloud hello, self-signed");
+        .push(DnType::CommonName, "EdgeCloud appliance, self-signed");
     let now = SystemTime::now();
     params.not_before = (now - BACKDATED).into();
     params.not_after = (now + LIFETIME).into();

@@ -1,0 +1,59 @@
+//! What an appliance is handed when it starts, to make its router of.
+
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::JoinSet;
+
+use crate::drain::Drain;
+use crate::log::Log;
+use crate::metrics::Registry;
+use crate::readiness::Readiness;
+use crate::refusal::{Refusal, Refusals};
+
+/// Why an appliance cannot start; it ends with it on standard error.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// What an appliance is handed. `T` is its own settings: `[service]` of the document.
+#[derive(Debug)]
+pub struct Stage<T> {
+    /// Its own settings.
+    pub settings: T,
+    /// Where it writes lines.
+    pub log: Log,
+    /// Where its figures are, beside those that every appliance has.
+    pub metrics: Registry,
+    /// The request to end, which it may make itself.
+    pub drain: Drain,
+    /// Whether requests are welcome; gates keep them away.
+    pub readiness: Readiness,
+    /// What runs beside its requests.
+    pub background: Background,
+}
+
+/// Tasks that run beside the requests. When the appliance ends they hear of it by [`Drain::begun`]
+/// and are waited for, within the same time as the requests in flight; then they are cut.
+#[derive(Clone, Debug, Default)]
+pub struct Background(Arc<Mutex<JoinSet<()>>>);
+
+impl<T> Stage<T> {
+    /// Refuses, logs and counts by the reasons of `R`.
+    pub fn refusals<R: Refusal>(&self) -> Refusals {
+        Refusals::of::<R>(&self.metrics, &self.log)
+    }
+}
+
+impl Background {
+    /// Runs a task. Its panic ends it alone.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // What has ended is let go of here, so the set grows with what runs alone.
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+
+    /// Takes the tasks away, to wait for them.
+    pub(crate) fn take(&self) -> JoinSet<()> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
