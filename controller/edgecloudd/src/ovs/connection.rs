@@ -9,6 +9,8 @@ use super::SessionError;
 /// How many messages wait for whoever asks: an answer that comes in one read of the socket has a few
 /// hundred parts at most, and a switch sends events of its own no faster than it is read.
 pub const EVENTS_MAX: usize = 16_384;
+/// How many bytes of answers to echoes may wait: a switch asks one every few seconds, of a few bytes.
+const ECHOES_MAX: usize = 1 << 20;
 /// The longest HELLO: who has not said which versions it speaks needs no more.
 const HELLO_MAX: usize = 256;
 
@@ -18,6 +20,8 @@ pub struct Connection {
     deframer: Deframer,
     agreed: bool,
     out: Vec<u8>,
+    /// How much of `out` are answers to echoes, at most.
+    echoes: usize,
     received: VecDeque<(u32, Message)>,
     next_xid: u32,
 }
@@ -37,6 +41,7 @@ impl Connection {
             deframer: Deframer::new(HELLO_MAX),
             agreed: false,
             out: Vec::new(),
+            echoes: 0,
             received: VecDeque::new(),
             next_xid: 1,
         };
@@ -76,6 +81,7 @@ impl Connection {
     /// That so many bytes of it were sent.
     pub fn sent(&mut self, count: usize) {
         self.out.drain(..count.min(self.out.len()));
+        self.echoes = self.echoes.min(self.out.len());
     }
 
     /// The next message that came, with its number.
@@ -110,7 +116,8 @@ impl Connection {
             _ if !self.agreed => Err(SessionError::NoHello),
             Message::EchoRequest(bytes) => {
                 let reply = Message::EchoReply(bytes).emit(header)?;
-                if self.out.len() > usize::from(u16::MAX) * EVENTS_MAX {
+                self.echoes += reply.len();
+                if self.echoes > ECHOES_MAX {
                     return Err(SessionError::Flood);
                 }
                 self.out.extend(reply);
@@ -170,5 +177,14 @@ mod tests {
         }
         let error = connection.receive(&barrier).unwrap_err();
         assert!(matches!(error, SessionError::Flood));
+    }
+
+    #[test]
+    fn who_asks_for_echoes_and_does_not_read_them_is_cut_off() {
+        let mut connection = agreed();
+        let echo = [&[6, 2, 0xff, 0xff, 0, 0, 0, 7][..], &[0; 65_527]].concat();
+        let cut = (0..100).find(|_| connection.receive(&echo).is_err());
+        assert!(cut.is_some_and(|count| count < 20), "{cut:?}");
+        assert!(connection.outgoing().len() < 2 * ECHOES_MAX);
     }
 }

@@ -2,7 +2,8 @@
 //! what is desired.
 //!
 //! [`Connection`] is the protocol without I/O: bytes in, messages out, echoes answered by itself.
-//! [`Session`] moves its bytes through a socket, and bounds every wait.
+//! [`Session`] moves its bytes through a socket, and bounds every wait. [`Owner`] is the task that
+//! keeps one for the life of the daemon, behind a [`Handle`]; [`Database`] asks OVSDB.
 //!
 //! **States.** HELLO sent → HELLO of the peer with 1.5 → anything. An error ends the session, except
 //! a refusal of a bundle ([`SessionError::Refused`]), after which the switch is as it was.
@@ -12,9 +13,19 @@
 //! error of that name.
 
 mod connection;
+mod counters;
+mod database;
+mod json;
+mod owner;
 mod reconcile;
 mod session;
 
 pub use connection::{Connection, EVENTS_MAX};
-pub use reconcile::{ReconcileError, Report, reconcile};
-pub use session::{ANSWER_WITHIN, DUMP_MAX, Session, SessionError};
+pub use counters::{Counted, Counters};
+pub use database::{Bridge, Database, DatabaseError, PORT_WITHIN};
+pub use json::{Framer, JsonError, MESSAGE_MAX};
+pub use owner::{
+    AUDIT_EVERY, Applied, Event, Handle, KEEP_ALIVE, Owner, OwnerError, PAUSE_MAX, Settings,
+};
+pub use reconcile::{Report, change, dump, reconcile};
+pub use session::{ANSWER_WITHIN, DUMP_MAX, Session, SessionError, UNASKED_MAX};

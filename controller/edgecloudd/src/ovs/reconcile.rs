@@ -1,12 +1,15 @@
 //! From what a switch holds to what it should hold.
 
-use openflow::{Flow, Message};
+use openflow::Message;
 
 use super::{Session, SessionError};
 use crate::pipeline::{GENERATION, Installed, difference};
 
+/// How many flows that are not ours are named in the log, before they go.
+const NAMED_MAX: usize = 10;
+
 /// What was done.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Report {
     /// Flows added, changed or deleted.
     pub flow_mods: usize,
@@ -14,51 +17,56 @@ pub struct Report {
     pub group_mods: usize,
     /// Meters likewise.
     pub meter_mods: usize,
-    /// Flows that are not ours, with cookies of no generation; they were left alone.
+    /// Flows among them that were nobody's of ours, and went.
     pub foreign: usize,
 }
 
-/// Why the switch is not as desired.
-#[derive(Debug, thiserror::Error)]
-pub enum ReconcileError {
-    /// The session, or a refusal.
-    #[error(transparent)]
-    Session(#[from] SessionError),
-    /// Somebody else's flow is where one of ours must be.
-    #[error("a flow that is not ours is in the way: {0}; delete it with ovs-ofctl")]
-    Displaced(String),
+impl Report {
+    /// All messages.
+    pub fn sent(&self) -> usize {
+        self.flow_mods + self.group_mods + self.meter_mods
+    }
 }
 
 /// Makes the switch hold what is desired: dump, difference, one bundle; nothing if nothing changed.
-/// Flows whose cookies are of no generation up to [`GENERATION`] are left alone and counted; groups
-/// and meters have no cookies, and the bridge's are all ours.
+/// The bridge is the daemon's alone: flows of others go too, and the log names them.
+///
+/// # Errors
+/// On a refusal, what was installed is in place. On the session's errors: connect and do it again.
+pub async fn reconcile(session: &mut Session, desired: &Installed) -> Result<Report, SessionError> {
+    let installed = dump(session).await?;
+    change(session, &installed, desired).await
+}
+
+/// What the switch holds.
+///
+/// # Errors
+/// The session's.
+pub async fn dump(session: &mut Session) -> Result<Installed, SessionError> {
+    let flows = session.flows().await?;
+    let groups = session.groups().await?;
+    Ok(Installed::new(flows, groups, session.meters().await?))
+}
+
+/// Leads from what is known to be installed to what is desired.
 ///
 /// Meters go before the bundle and after it, since Open vSwitch's bundles take none; they are put
 /// back if the bundle is refused.
 ///
 /// # Errors
-/// On a refusal, what was installed is in place. On the session's errors: connect and do it again.
-pub async fn reconcile(
+/// As for [`reconcile`].
+pub async fn change(
     session: &mut Session,
+    installed: &Installed,
     desired: &Installed,
-) -> Result<Report, ReconcileError> {
-    let flows = session.flows().await?;
-    let (ours, foreign): (Vec<Flow>, Vec<Flow>) =
-        flows.into_iter().partition(|flow| is_ours(flow.cookie));
-    if let Some(flow) = foreign
-        .iter()
-        .find(|flow| desired.flows.contains_key(&flow.key))
-    {
-        return Err(ReconcileError::Displaced(flow.to_string()));
-    }
-    let installed = Installed::new(ours, session.groups().await?, session.meters().await?);
-    let changes = difference(&installed, desired).messages;
+) -> Result<Report, SessionError> {
+    let changes = difference(installed, desired).messages;
     let count = |of: fn(&Message) -> bool| changes.iter().filter(|message| of(message)).count();
     let report = Report {
         flow_mods: count(|message| matches!(message, Message::FlowMod(_))),
         group_mods: count(|message| matches!(message, Message::GroupMod(_))),
         meter_mods: count(|message| matches!(message, Message::MeterMod(_))),
-        foreign: foreign.len(),
+        foreign: foreign(installed),
     };
     let is_meter = |message: &Message| matches!(message, Message::MeterMod(_));
     let first = changes
@@ -71,14 +79,14 @@ pub async fn reconcile(
     if !meters.is_empty()
         && let Err(refusal) = session.each(meters).await
     {
-        restore_meters(session, &installed).await?;
-        return Err(refusal.into());
+        restore_meters(session, installed).await?;
+        return Err(refusal);
     }
     if !bundled.is_empty()
         && let Err(refusal) = session.bundle(&bundled).await
     {
-        restore_meters(session, &installed).await?;
-        return Err(refusal.into());
+        restore_meters(session, installed).await?;
+        return Err(refusal);
     }
     if !gone.is_empty() {
         session.each(&gone).await?;
@@ -93,7 +101,17 @@ async fn restore_meters(session: &mut Session, installed: &Installed) -> Result<
     session.each(&difference(&now, &before).messages).await
 }
 
-/// Whether some generation of this daemon put it there.
-fn is_ours(cookie: u64) -> bool {
-    (1..=u64::from(GENERATION)).contains(&(cookie >> 48))
+/// How many flows have cookies of no generation of this daemon; the log has the first.
+fn foreign(installed: &Installed) -> usize {
+    let is_ours = |cookie: u64| (1..=u64::from(GENERATION)).contains(&(cookie >> 48));
+    let flows = installed.flows.values();
+    let foreign: Vec<_> = flows.filter(|flow| !is_ours(flow.cookie)).collect();
+    for flow in foreign.iter().take(NAMED_MAX) {
+        tracing::warn!(%flow, "a flow in the bridge that is nobody's of ours goes");
+    }
+    if !foreign.is_empty() {
+        let count = foreign.len();
+        tracing::warn!(count, "flows of others went; use a bridge of your own");
+    }
+    foreign.len()
 }

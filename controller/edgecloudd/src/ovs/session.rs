@@ -1,11 +1,13 @@
 //! A session through a socket.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
 use openflow::{
-    BundleAdd, BundleControl, BundleFlags, BundleStep, ErrorMessage, Features, Flow,
+    BundleAdd, BundleControl, BundleFlags, BundleStep, ErrorMessage, Features, Flow, FlowStats,
     FlowStatsRequest, Group, Message, Meter, MultipartBody, MultipartRequest, Port, PortNumber,
+    SwitchConfig, multipart::PortStats,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -18,6 +20,12 @@ use super::Connection;
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// The most flows, groups, meters or ports of one dump: ten times what the pipeline is meant for.
 pub const DUMP_MAX: usize = 1_000_000;
+/// What the switch said unasked and nobody has taken: packets of appliances that sleep, ports that
+/// change, flows that went. A revocation deletes some thousand flows at once. What is beyond is
+/// passed over and counted ([`Session::passed_over`]).
+pub const UNASKED_MAX: usize = 65_536;
+/// `NXPIF_NXT_PACKET_IN2`.
+const PACKET_IN_2: u32 = 2;
 /// How much is read at once.
 const READ: usize = 65_536;
 
@@ -73,6 +81,8 @@ pub struct Session {
     connection: Connection,
     features: Features,
     next_bundle: u32,
+    unasked: VecDeque<Message>,
+    passed_over: u64,
 }
 
 impl Session {
@@ -92,6 +102,8 @@ impl Session {
                 capabilities: 0,
             },
             next_bundle: 1,
+            unasked: VecDeque::new(),
+            passed_over: 0,
         };
         let deadline = Instant::now() + ANSWER_WITHIN;
         while !session.connection.is_agreed() {
@@ -110,17 +122,98 @@ impl Session {
         self.features
     }
 
+    /// The process at the other end, as the kernel knows it; None if it is in no namespace of ours.
+    pub fn peer_process(&self) -> Option<u32> {
+        let process = self.socket.peer_cred().ok()?.pid()?;
+        u32::try_from(process).ok().filter(|id| *id != 0)
+    }
+
+    /// Asks for what a switch says unasked: packets (as NXT_PACKET_IN2), ports, flows that went.
+    /// Open vSwitch says nothing of it on a management socket before that.
+    ///
+    /// # Errors
+    /// The session's.
+    pub async fn listen(&mut self) -> Result<(), SessionError> {
+        let whole = SwitchConfig {
+            flags: 0,
+            miss_send_len: u16::MAX,
+        };
+        let format = Message::SetPacketInFormat(PACKET_IN_2);
+        self.each(&[Message::SetConfig(whole), format]).await
+    }
+
+    /// The next that the switch says unasked. It may be dropped at any time, and nothing is lost.
+    ///
+    /// # Errors
+    /// The session's.
+    pub async fn unasked(&mut self) -> Result<Message, SessionError> {
+        loop {
+            if let Some(message) = self.unasked.pop_front() {
+                return Ok(message);
+            }
+            let message = self.read(None).await?.1;
+            self.keep(message);
+        }
+    }
+
+    /// The next that it said unasked and that was read already.
+    pub fn take_unasked(&mut self) -> Option<Message> {
+        self.unasked.pop_front()
+    }
+
+    /// How much of what the switch said unasked was passed over, for it came faster than it was
+    /// taken.
+    pub fn passed_over(&self) -> u64 {
+        self.passed_over
+    }
+
+    /// Asks whether it is there.
+    ///
+    /// # Errors
+    /// The session's.
+    pub async fn echo(&mut self) -> Result<(), SessionError> {
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        let asked = self.connection.send(&Message::EchoRequest(Vec::new()))?;
+        match self.answer(asked, deadline).await? {
+            Message::EchoReply(_) => Ok(()),
+            _ => Err(SessionError::Unexpected("something")),
+        }
+    }
+
     /// All flows, in the order of the switch.
     ///
     /// # Errors
     /// The session's, or more than [`DUMP_MAX`].
     pub async fn flows(&mut self) -> Result<Vec<Flow>, SessionError> {
-        let request = MultipartRequest::Flow(FlowStatsRequest::all());
-        let stats = self.dump(request, |body| match body {
+        let stats = self.flow_stats(FlowStatsRequest::all()).await?;
+        Ok(stats.into_iter().map(|one| one.flow).collect())
+    }
+
+    /// Flows, and what they counted.
+    ///
+    /// # Errors
+    /// The session's, or more than [`DUMP_MAX`].
+    pub async fn flow_stats(
+        &mut self,
+        request: FlowStatsRequest,
+    ) -> Result<Vec<FlowStats>, SessionError> {
+        let stats = self.dump(MultipartRequest::Flow(request), |body| match body {
             MultipartBody::Flow(part) => Some(part),
             _ => None,
         });
-        Ok(stats.await?.into_iter().map(|one| one.flow).collect())
+        stats.await
+    }
+
+    /// What the ports counted.
+    ///
+    /// # Errors
+    /// The session's, or more than [`DUMP_MAX`].
+    pub async fn port_stats(&mut self) -> Result<Vec<PortStats>, SessionError> {
+        let stats = self.dump(MultipartRequest::Port(PortNumber::ANY), |body| match body {
+            MultipartBody::Port(part) => Some(part),
+            _ => None,
+        });
+        stats.await
     }
 
     /// All groups.
@@ -180,7 +273,7 @@ impl Session {
                 (_, Message::Error(error)) => {
                     refusal.get_or_insert(SessionError::Peer(error.to_string()));
                 }
-                _ => {}
+                (_, message) => self.keep(message),
             }
         }
         refusal.map_or(Ok(()), Err)
@@ -213,7 +306,7 @@ impl Session {
                 (xid, Message::Error(error)) => {
                     refusal.get_or_insert(refused(&numbers, xid, error));
                 }
-                _ => {}
+                (_, message) => self.keep(message),
             }
         }
         if let Some(refusal) = refusal {
@@ -246,7 +339,7 @@ impl Session {
                         break;
                     }
                 }
-                _ => {}
+                (_, message) => self.keep(message),
             }
         }
         refusal.map_or(Ok(()), Err)
@@ -275,7 +368,23 @@ impl Session {
         }
     }
 
-    /// The answer to one question. What the switch says unasked meanwhile is passed over.
+    /// Keeps what is said unasked; answers that nobody waits for any more are none of it.
+    fn keep(&mut self, message: Message) {
+        let is_unasked = matches!(
+            message,
+            Message::PacketIn2(_) | Message::PortStatus(_) | Message::FlowRemoved(_)
+        );
+        if !is_unasked {
+            return;
+        }
+        if self.unasked.len() < UNASKED_MAX {
+            self.unasked.push_back(message);
+        } else {
+            self.passed_over += 1;
+        }
+    }
+
+    /// The answer to one question. What the switch says unasked meanwhile is kept.
     async fn answer(&mut self, asked: u32, deadline: Instant) -> Result<Message, SessionError> {
         loop {
             match self.next(deadline).await? {
@@ -283,33 +392,42 @@ impl Session {
                     return Err(SessionError::Peer(error.to_string()));
                 }
                 (xid, message) if xid == asked => return Ok(message),
-                _ => {}
+                (_, message) => self.keep(message),
             }
         }
     }
 
     async fn next(&mut self, deadline: Instant) -> Result<(u32, Message), SessionError> {
+        self.read(Some(deadline)).await
+    }
+
+    async fn read(&mut self, deadline: Option<Instant>) -> Result<(u32, Message), SessionError> {
         loop {
             if let Some(message) = self.connection.next_message() {
                 return Ok(message);
             }
-            self.pump(deadline).await?;
+            match deadline {
+                Some(deadline) => self.pump(deadline).await?,
+                None => self.exchange().await?,
+            }
         }
     }
 
-    /// Writes and reads what can be: both, for a switch that cannot write does not read either.
     async fn pump(&mut self, deadline: Instant) -> Result<(), SessionError> {
+        let moved = timeout_at(deadline, self.exchange()).await;
+        moved.map_err(|_| SessionError::Silent)?
+    }
+
+    /// Writes and reads what can be: both, for a switch that cannot write does not read either. It may
+    /// be dropped at any time, and nothing is lost.
+    async fn exchange(&mut self) -> Result<(), SessionError> {
         let (mut from, mut to) = self.socket.split();
         let mut bytes = vec![0; READ];
         let outgoing = self.connection.outgoing();
-        let moved = async {
-            tokio::select! {
-                read = from.read(&mut bytes) => read.map(|count| (Some(count), 0)),
-                sent = to.write(outgoing), if !outgoing.is_empty() => sent.map(|count| (None, count)),
-            }
-        };
-        let moved = timeout_at(deadline, moved).await;
-        let (read, sent) = moved.map_err(|_| SessionError::Silent)??;
+        let (read, sent) = tokio::select! {
+            read = from.read(&mut bytes) => read.map(|count| (Some(count), 0)),
+            sent = to.write(outgoing), if !outgoing.is_empty() => sent.map(|count| (None, count)),
+        }?;
         self.connection.sent(sent);
         match read {
             Some(0) => Err(SessionError::Closed),

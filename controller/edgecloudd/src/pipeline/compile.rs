@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use manifest::Cidr;
 use openflow::{
-    Action, Band, BandAction, Field, Flow, FlowKey, Instructions, Match, Meter, MeterUnit,
+    Action, Band, BandAction, Field, Flow, FlowFlags, FlowKey, Instructions, Match, Meter,
+    MeterUnit,
 };
 
 use super::cookie::{Class, Cookie, Deny};
@@ -97,7 +98,11 @@ impl Flows {
         let (table, priority) = place;
         debug_assert_eq!(matching.check(), Ok(()), "{matching}");
         let flow = Flow::new(table.number(), priority, matching, instructions);
-        let flow = flow.with_cookie(cookie.number());
+        let mut flow = flow.with_cookie(cookie.number());
+        if cookie.class.is_traffic() {
+            // What it counted last is billed, too.
+            flow.flags = FlowFlags::SEND_FLOW_REMOVED;
+        }
         self.0.entry(flow.key.clone()).or_insert(flow);
     }
 
