@@ -34,6 +34,7 @@ mod management;
 pub mod metrics;
 mod readiness;
 mod refusal;
+mod registration;
 mod service;
 pub mod settings;
 mod stage;

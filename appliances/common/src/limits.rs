@@ -41,5 +41,15 @@ pub const REFUSAL_LINES_PER_SECOND: u32 = 10;
 /// Bytes of the TOML document. One that a person wrote has a few thousand.
 pub const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
 
+/// For a question to the metadata service, which is one hop away.
+pub const CONTROLLER_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long the metadata service may keep the question for the state; it promises half a minute.
+pub const CONTROLLER_POLL_TIME_MAX: Duration = Duration::from_secs(45);
+/// Before the first retry at the metadata service.
+pub const RETRY_TIME_MIN: Duration = Duration::from_millis(100);
+/// Between later retries at most: a controller that is back is noticed soon, and one that is away
+/// is not flooded.
+pub const RETRY_TIME_MAX: Duration = Duration::from_secs(10);
+
 // hyper panics on less.
 const _: () = assert!(HEAD_BYTES_MAX >= 8192);

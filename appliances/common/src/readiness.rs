@@ -1,14 +1,16 @@
 //! Whether more requests are welcome: when everything that must be there is, and nobody has asked
 //! the appliance to end.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use tokio::sync::watch;
 
 use crate::drain::Drain;
 
 /// What stands between the appliance and its requests. Clones speak of the same appliance.
 #[derive(Clone, Debug)]
 pub struct Readiness {
-    closed: Arc<Mutex<Vec<&'static str>>>,
+    closed: Arc<watch::Sender<Vec<&'static str>>>,
     drain: Drain,
 }
 
@@ -46,28 +48,34 @@ impl Readiness {
         if self.drain.has_begun() {
             return Err("draining");
         }
-        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
-        closed.first().map_or(Ok(()), |name| Err(name))
+        self.closed
+            .borrow()
+            .first()
+            .map_or(Ok(()), |name| Err(name))
+    }
+
+    /// Waits until every condition holds.
+    pub(crate) async fn opened(&self) {
+        let mut closed = self.closed.subscribe();
+        // The sender lives as long as `self`.
+        let _ = closed.wait_for(Vec::is_empty).await;
     }
 }
 
 impl Gate {
     /// The condition holds.
     pub fn open(&self) {
-        self.closed().retain(|name| *name != self.name);
+        let closed = &self.readiness.closed;
+        closed.send_modify(|closed| closed.retain(|name| *name != self.name));
     }
 
     /// The condition does not hold.
     pub fn close(&self) {
-        let mut closed = self.closed();
-        if !closed.contains(&self.name) {
-            closed.push(self.name);
-        }
-    }
-
-    fn closed(&self) -> std::sync::MutexGuard<'_, Vec<&'static str>> {
-        let closed = self.readiness.closed.lock();
-        closed.unwrap_or_else(PoisonError::into_inner)
+        self.readiness.closed.send_modify(|closed| {
+            if !closed.contains(&self.name) {
+                closed.push(self.name);
+            }
+        });
     }
 }
 

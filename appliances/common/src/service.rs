@@ -26,6 +26,7 @@ use crate::log::Log;
 use crate::management;
 use crate::metrics::Registry;
 use crate::readiness::Readiness;
+use crate::registration::Part;
 use crate::settings::{Addresses, Environment, Settings, SettingsError};
 use crate::stage::{Background, Failure, Stage};
 
@@ -67,7 +68,18 @@ where
 {
     let drain = Drain::default();
     end_on_sigterm(&drain).map_err(failure)?;
-    let settings = settings(log.name()).map_err(|error| End::Settings(error.into()))?;
+    let environment = Environment(|variable: &'static str| env::var_os(variable));
+    let bad = |error: SettingsError| End::Settings(error.into());
+    let controller = environment.controller().map_err(bad)?;
+    let document = match (environment.document().map_err(bad)?, &controller) {
+        (Some(document), _) => document,
+        (None, None) => String::new(),
+        (None, Some(controller)) => tokio::select! {
+            document = controller.configuration(&log) => document,
+            () = drain.begun() => return Ok(()),
+        },
+    };
+    let settings = environment.settings(log.name(), &document).map_err(bad)?;
     let Settings { common, service } = settings;
     let (drain_time, connections_max) = (common.drain_time, common.connections_max);
     let certificate =
@@ -88,6 +100,11 @@ where
     // Until the appliance has ended those who watch are answered.
     let _management = watched(places.management, &stage);
     let (metrics, background) = (stage.metrics.clone(), stage.background.clone());
+    if let Some(controller) = controller {
+        let (log, readiness) = (log.clone(), stage.readiness.clone());
+        let part = Part::new(log, drain.clone(), readiness, &stage.metrics);
+        stage.background.spawn(controller.take_part(part));
+    }
     let router = tokio::select! {
         router = make(stage) => router.map_err(End::Failure)?,
         () = drain.begun() => return Ok(()),
@@ -110,12 +127,6 @@ where
 
 fn failure(error: impl Into<Failure>) -> End {
     End::Failure(error.into())
-}
-
-fn settings<T: DeserializeOwned>(name: &str) -> Result<Settings<T>, SettingsError> {
-    let environment = Environment(|variable: &'static str| env::var_os(variable));
-    let document = environment.document()?.unwrap_or_default();
-    environment.settings(name, &document)
 }
 
 fn end_on_sigterm(drain: &Drain) -> io::Result<()> {

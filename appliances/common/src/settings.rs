@@ -17,6 +17,8 @@
 //! | `TLS_NAMES` | `tls-names` | names and addresses in the certificate that is made if none is given; with commas, or as a list | `NAME.edge.example` |
 //! | `TLS_CERTIFICATE` | | the certificate and those that link it to its authority, in PEM | one is made at the start, and its fingerprint printed |
 //! | `TLS_KEY` | | its private key, in PEM | a new one |
+//! | `EDGECLOUD_METADATA` | | the controller's metadata service, which also has the document | none: the appliance stands alone |
+//! | `EDGECLOUD_KEY` | | the private key that the domain's token names, in PEM | none |
 
 use std::ffi::OsString;
 use std::fmt;
@@ -30,6 +32,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::limits::{CONNECTIONS_MAX, DOCUMENT_BYTES_MAX, DRAIN_SECONDS_MAX, DRAIN_TIME_MAX};
+use crate::registration::{Controller, HolderKey, Service};
 
 /// The `[service]` of an appliance that has no settings of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -97,7 +100,7 @@ pub(crate) enum SettingsError {
         wrong: &'static str,
         example: &'static str,
     },
-    #[error("{present} is set and {absent} is not; a certificate and its key come together")]
+    #[error("{present} is set and {absent} is not; the two come together")]
     Half {
         present: &'static str,
         absent: &'static str,
@@ -114,6 +117,10 @@ pub(crate) enum SettingsError {
         "{0} holds no PEM of the right kind; it begins with -----BEGIN and keeps its line ends"
     )]
     NoPem(&'static str),
+    #[error(
+        "EDGECLOUD_METADATA={0} is no address of the metadata service; write it like http://169.254.169.254/v1/"
+    )]
+    NoService(String),
     #[error("neither http nor https is served; leave HTTP_ADDRESS or HTTPS_ADDRESS on")]
     NothingServed,
     #[error("CONFIG and CONFIG_FILE are both set; leave one of them out")]
@@ -179,6 +186,21 @@ impl<L: Fn(&'static str) -> Option<OsString>> Environment<L> {
             (None, Some(file)) => std::fs::read_to_string(&file)
                 .map(Some)
                 .map_err(|source| SettingsError::NoFile { file, source }),
+        }
+    }
+
+    /// The controller that launched this domain, if one did.
+    pub(crate) fn controller(&self) -> Result<Option<Controller>, SettingsError> {
+        let half = |present, absent| Err(SettingsError::Half { present, absent });
+        let (url, key) = ("EDGECLOUD_METADATA", "EDGECLOUD_KEY");
+        match (self.text(url)?, self.text(key)?) {
+            (None, None) => Ok(None),
+            (Some(_), None) => half(url, key),
+            (None, Some(_)) => half(key, url),
+            (Some(at), Some(pem)) => Ok(Some(Controller {
+                service: Service::at(&at).ok_or(SettingsError::NoService(at))?,
+                key: HolderKey::from_pem(&pem).ok_or(SettingsError::NoPem(key))?,
+            })),
         }
     }
 
@@ -522,6 +544,22 @@ mod tests {
         let settings = read(&[("TLS_CERTIFICATE", &certificate), ("TLS_KEY", &key)]);
         let shown = format!("{:?}", settings.expect("good settings"));
         assert!(shown.contains("Given(1 certificates)"), "{shown}");
+    }
+
+    #[test]
+    fn a_controller_comes_with_its_key() {
+        let check = |variables: &[(&str, &str)], parts: &[&str]| {
+            check_error(environment(variables).controller(), parts);
+        };
+        let (metadata, key) = ("EDGECLOUD_METADATA", "EDGECLOUD_KEY");
+        check(&[(key, "SECRET")], &["EDGECLOUD_METADATA is not"]);
+        check(&[(metadata, "x")], &["EDGECLOUD_KEY is not"]);
+        check(&[(metadata, "x"), (key, "y")], &["=x is no", "http://169"]);
+        check(
+            &[(metadata, "http://a/"), (key, "y")],
+            &["EDGECLOUD_KEY holds"],
+        );
+        assert!(environment(&[]).controller().expect("alone").is_none());
     }
 
     #[test]
