@@ -98,8 +98,8 @@ impl Default for Limits {
         Limits {
             // Telephones make up to 200 megapixels; most of those that are sent have 12 to 50.
             pixels_max: 100_000_000,
-            // A progressive JPEG of 24 megapixels.
-            memory_max: 96 << 20,
+            // A progressive JPEG of 18 megapixels without subsampling, of two bytes per coefficient.
+            memory_max: 160 << 20,
         }
     }
 }
