@@ -10,8 +10,8 @@ use axum::extract::{Extension, Request, State};
 use axum::http::{Response, request};
 use axum::response::IntoResponse as _;
 use edgecloud_appliance::metrics::Registry;
-use http_body::Body as _;
 use edgecloud_appliance::{Ends, Failure, Log, Refusals, Stage};
+use http_body::Body as _;
 
 use crate::admission::{self, Kind};
 use crate::arriving::Arriving;
