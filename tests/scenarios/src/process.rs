@@ -15,6 +15,7 @@ use crate::launch::{Ending, Launch, Words};
 const LIMIT_S: u32 = 120;
 
 /// Starts guests as processes.
+#[derive(Clone)]
 pub(crate) struct Processes {
     /// Where cargo puts executables: beside this one.
     executables: PathBuf,

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::ops::AddAssign;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Result, anyhow};
@@ -59,12 +60,13 @@ pub(crate) fn run(world: World, scenarios: &[Scenario], fresh: bool) -> Tally {
                 .iter()
                 .flat_map(|scenario| scenario.images.clone())
                 .collect();
-            Xen::prepare(&images, fresh).map(|xen| {
+            Xen::prepare(&images, fresh).map(|machines| {
                 println!(
-                    "xen: the testbed and the images are there ({:.1} s)",
+                    "xen: {} testbed(s) and the images are there ({:.1} s)",
+                    machines.len(),
                     start.elapsed().as_secs_f64()
                 );
-                on_xen(&xen, scenarios)
+                on_xen(&machines, scenarios)
             })
         }
     };
@@ -88,16 +90,31 @@ fn as_processes(processes: &Processes, scenarios: &[Scenario]) -> Tally {
     tally
 }
 
-fn on_xen(xen: &Xen, scenarios: &[Scenario]) -> Tally {
-    let mut tally = Tally::default();
-    for scenario in scenarios {
-        let Some(body) = &scenario.on_xen else {
-            continue;
-        };
-        xen.begin(&scenario.name);
-        tally.count(one(World::Xen, scenario, || body(xen), || xen.diagnose()));
-    }
-    tally
+/// Each machine takes the next scenario when it has done one.
+fn on_xen(machines: &[Xen], scenarios: &[Scenario]) -> Tally {
+    let next = AtomicUsize::new(0);
+    let work = |xen: &Xen| {
+        let mut tally = Tally::default();
+        while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let Some(body) = &scenario.on_xen else {
+                continue;
+            };
+            xen.begin(&scenario.name);
+            tally.count(one(World::Xen, scenario, || body(xen), || xen.diagnose()));
+        }
+        tally
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = machines
+            .iter()
+            .map(|xen| scope.spawn(|| work(xen)))
+            .collect();
+        let mut tally = Tally::default();
+        for worker in workers {
+            tally += worker.join().unwrap_or_else(|panic| resume_unwind(panic));
+        }
+        tally
+    })
 }
 
 /// Runs one scenario, prints its line, and the evidence if it failed. A panic is a failure.
@@ -114,13 +131,12 @@ fn one(
     let name = format!("{}: {}", world.name(), scenario.name);
     match outcome {
         Ok(()) => println!("test {name} ... ok ({seconds:.1} s)"),
-        Err(ref error) => {
-            println!(
-                "test {name} ... FAILED ({seconds:.1} s)\n{}",
-                indented(&format!("{error:#}"))
-            );
-            println!("{}", indented(&evidence()));
-        }
+        // In one piece, for another machine's scenario may end meanwhile.
+        Err(ref error) => println!(
+            "test {name} ... FAILED ({seconds:.1} s)\n{}\n{}",
+            indented(&format!("{error:#}")),
+            indented(&evidence())
+        ),
     }
     outcome.is_ok()
 }

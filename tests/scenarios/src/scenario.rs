@@ -7,7 +7,8 @@ use crate::image::Image;
 use crate::process::Processes;
 use crate::xen::Xen;
 
-type Body<W> = Box<dyn Fn(&W) -> Result<()>>;
+/// Sent to the thread that runs it: the machines of the testbed share the scenarios out.
+type Body<W> = Box<dyn Fn(&W) -> Result<()> + Send + Sync>;
 
 /// One thing that must be true.
 pub(crate) struct Scenario {
@@ -24,7 +25,7 @@ impl Scenario {
     pub(crate) fn on_xen(
         name: impl Into<String>,
         images: &[Image],
-        body: impl Fn(&Xen) -> Result<()> + 'static,
+        body: impl Fn(&Xen) -> Result<()> + Send + Sync + 'static,
     ) -> Scenario {
         Scenario {
             name: name.into(),
@@ -37,7 +38,7 @@ impl Scenario {
     /// Says what the scenario does where its program is a process.
     pub(crate) fn and_as_process(
         mut self,
-        body: impl Fn(&Processes) -> Result<()> + 'static,
+        body: impl Fn(&Processes) -> Result<()> + Send + Sync + 'static,
     ) -> Scenario {
         self.as_process = Some(Box::new(body));
         self

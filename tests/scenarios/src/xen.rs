@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::num::NonZero;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -18,12 +19,15 @@ use crate::process::Processes;
 /// A guest that takes longer than this hangs: software emulation is slow, and two cores are few.
 pub(crate) const LIMIT: Duration = Duration::from_secs(240);
 
-/// Boots guests as domains.
+/// An emulated machine keeps one core busy and takes some gigabytes.
+const MACHINES_MAX: usize = 2;
+
+/// Boots guests as domains of one machine.
 pub(crate) struct Xen {
     pub(crate) testbed: Testbed,
     /// What a transcript is compared with.
     pub(crate) processes: Processes,
-    builds: Builds,
+    builds: Arc<Builds>,
     installed: Mutex<HashMap<Image, String>>,
     /// Where the peer of the network guests is in dom0.
     peer: OnceLock<String>,
@@ -34,26 +38,29 @@ pub(crate) struct Xen {
 }
 
 impl Xen {
-    /// Boots the testbed, or takes the one that is up, and builds the images meanwhile.
-    pub(crate) fn prepare(images: &[Image], fresh: bool) -> Result<Xen> {
-        let builds = Builds::default();
-        let (testbed, processes) = std::thread::scope(|scope| {
-            let testbed = scope.spawn(move || machine(fresh));
+    /// Boots testbeds, or takes the one that is up, and builds the images meanwhile.
+    pub(crate) fn prepare(images: &[Image], fresh: bool) -> Result<Vec<Xen>> {
+        let builds = Arc::new(Builds::default());
+        let (testbeds, processes) = std::thread::scope(|scope| {
+            let testbeds = scope.spawn(move || machines(fresh));
             let processes = Processes::prepare();
             // What cannot be built fails in the scenarios that need it.
             images.iter().for_each(|&image| drop(builds.elf(image)));
-            (testbed.join(), processes)
+            (testbeds.join(), processes)
         });
-        Ok(Xen {
-            testbed: testbed.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
-            processes: processes?,
-            builds,
+        let testbeds = testbeds.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let processes = processes?;
+        let on = |testbed| Xen {
+            testbed,
+            processes: processes.clone(),
+            builds: Arc::clone(&builds),
             installed: Mutex::default(),
             peer: OnceLock::new(),
             domains: AtomicU32::new(0),
             captures: Captures::default(),
             booted: Mutex::default(),
-        })
+        };
+        Ok(testbeds.into_iter().map(on).collect())
     }
 
     /// Puts an image into dom0 and says where it is there.
@@ -178,8 +185,8 @@ impl Xen {
     }
 }
 
-/// The machine that `cargo xtask testbed up` keeps, or one of our own.
-fn machine(fresh: bool) -> Result<Testbed> {
+/// The machine that `cargo xtask testbed up` keeps, or some of our own.
+fn machines(fresh: bool) -> Result<Vec<Testbed>> {
     let kept = if fresh {
         None
     } else {
@@ -187,9 +194,13 @@ fn machine(fresh: bool) -> Result<Testbed> {
     };
     if let Some(testbed) = kept {
         println!("using the testbed that is up");
-        return Ok(testbed);
+        return Ok(vec![testbed]);
     }
-    Testbed::start(workspace(), &mut |line: &str| println!("{line}"))
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    // One after the other: the first may have to make dom0's disk.
+    (0..cores.min(MACHINES_MAX))
+        .map(|_| Testbed::start(workspace(), &mut |line: &str| println!("{line}")))
+        .collect()
 }
 
 /// Puts function names and lines to the addresses on a console.

@@ -91,7 +91,7 @@ impl<'x> Site<'x> {
     /// The description of a vif, as `xl network-attach` wants it.
     pub(crate) fn vif_words(&self, guest: u8) -> String {
         let (mac, bridge) = (Self::mac(guest), &self.name);
-        format!("mac={mac} bridge={bridge} script=vif-openvswitch")
+        format!("mac={mac} bridge={bridge} script=vif-edgecloud")
     }
 
     /// Lets the client of `tests/guests-net` do one thing to an address and a port.
