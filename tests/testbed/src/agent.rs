@@ -13,6 +13,7 @@ use crate::peers;
 
 const EARLY: &str = include_str!("../dom0/early");
 const INIT: &str = include_str!("../dom0/init");
+const VIF: &str = include_str!("../../../xen-configs/vif-edgecloud");
 
 /// Where the agent is in dom0.
 pub(crate) const PATH: &str = "/run/testbed/agent";
@@ -92,6 +93,7 @@ pub(crate) fn initrd(image: &Image, agent: &Path, smallest: &[u8]) -> Result<Vec
         .program("bin/busybox", &busybox)
         .program("init", EARLY.as_bytes())
         .program("testbed/init", INIT.as_bytes())
+        .program("testbed/vif-edgecloud", VIF.as_bytes())
         .program("testbed/agent", &read(agent)?)
         .program("testbed/peers/initrd", &peers::debian_initrd(&busybox))
         .program("testbed/peers/smallest.elf", smallest)

@@ -55,9 +55,10 @@ impl<'t> Site<'t> {
         // What a benchmark that was killed has left behind.
         site.testbed.exec(REMOVE)?;
         let neighbour = |place: Place| {
+            let entry = format!("{} lladdr {}", place.address, place.mac);
             format!(
-                "ip neighbour replace {} lladdr {} dev bench nud permanent\n",
-                place.address, place.mac
+                "ip neighbour replace {entry} dev bench nud permanent
+                 ip -n bench neighbour replace {entry} dev eth0 nud permanent\n"
             )
         };
         let command = format!(
@@ -79,7 +80,7 @@ impl<'t> Site<'t> {
     pub(super) fn joined(&self, config: &str, place: Place) -> String {
         let config = with_memory(config, MEMORY_MIB);
         let mac = place.mac;
-        format!("{config}vif = [\"mac={mac},bridge=bench,script=vif-openvswitch\"]\n")
+        format!("{config}vif = [\"mac={mac},bridge=bench,script=vif-edgecloud\"]\n")
     }
 
     /// Runs a command that measures in the namespace, and takes `seconds` for that; gives what it

@@ -23,7 +23,7 @@ pub(super) fn render(name: &ImageName, description: &Description) -> String {
 
 fn device_line(device: Device, name: &ImageName) -> String {
     match device {
-        Device::Network => "vif = [ \"script=vif-openvswitch,bridge=edgecloud\" ]\n".to_owned(),
+        Device::Network => "vif = [ \"script=vif-edgecloud,bridge=edgecloud\" ]\n".to_owned(),
         Device::Disk => {
             format!(
                 "disk = [ \"format=raw,vdev=xvda,access=rw,target=/var/lib/edgecloud/disks/{name}.img\" ]\n"
@@ -96,7 +96,7 @@ mod tests {
         check("package = \"x\"\nmemory-mib = 8", "maxmem = 8");
         check(
             "package = \"x\"\ndevices = [\"network\"]",
-            "vif = [ \"script=vif-openvswitch,bridge=edgecloud\" ]",
+            "vif = [ \"script=vif-edgecloud,bridge=edgecloud\" ]",
         );
         check(
             "package = \"x\"\ndevices = [\"disk\"]",
