@@ -23,6 +23,11 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             &[WEB],
             no_backend,
         ),
+        Scenario::on_xen(
+            "network: the vif script names a bridge that is not there, and knows VLANs",
+            &[WEB],
+            vif_script,
+        ),
     ]
 }
 
@@ -59,4 +64,33 @@ fn no_backend(xen: &Xen) -> Result<()> {
     domain.xl("shutdown")?.ok()?;
     domain.wait_for_end(LIMIT)?;
     Ok(())
+}
+
+fn vif_script(xen: &Xen) -> Result<()> {
+    let site = Site::make(xen)?;
+    let domain = web(&site)?;
+    let mac = "mac=00:16:3e:00:00:77";
+    for (bridge, says) in [
+        ("nowhere", "there is no bridge nowhere: ovs-vsctl add-br"),
+        ("a/b", "'a/b' is no name of a bridge"),
+    ] {
+        let vif = format!("{mac} bridge={bridge} script=vif-edgecloud");
+        let output = domain.xl(&format!("network-attach {{}} {vif}"))?;
+        let said = output
+            .ok()
+            .map_or_else(|error| format!("{error:#}"), |_| "nothing".to_owned());
+        ensure!(said.contains(says), "of {bridge} xl says: {said}");
+    }
+    let vif = format!("{mac} bridge={}.7:8:9 script=vif-edgecloud", site.bridge());
+    domain.xl(&format!("network-attach {{}} {vif}"))?.ok()?;
+    let port = format!("vif{}.1", domain.id());
+    let vlans = xen.in_dom0(&format!("ovs-vsctl get port {port} tag trunks"))?;
+    ensure!(vlans == "7\n[8, 9]", "the port's VLANs are {vlans}");
+    domain.xl("network-detach {} 1")?.ok()?;
+    let ports = xen.in_dom0(&format!("ovs-vsctl list-ports {}", site.bridge()))?;
+    ensure!(
+        !ports.contains(&port),
+        "the port stays in the switch: {ports}"
+    );
+    both_ways(&site, GUEST_V4, SOME)
 }

@@ -77,6 +77,11 @@ impl<'x> Site<'x> {
         )
     }
 
+    /// The bridge in dom0.
+    pub(crate) fn bridge(&self) -> &str {
+        &self.name
+    }
+
     /// The network of a guest, as its command line has it.
     pub(crate) fn configuration(guest: u8) -> String {
         let host = 2 + u16::from(guest);
