@@ -32,17 +32,35 @@ struct Link {
     front: Netfront,
     frontend: Frontend,
     port: Port,
+    /// Whether the backend has said that it is connected; before that nothing is sent.
+    connected: bool,
+    /// When the backend must have answered the first packet, once there is one.
+    answer_by: Option<u64>,
 }
+
+/// How long a backend may take to answer the first packet, at first; twice as long after each time that
+/// it did not, so that one that is only slow is left alone. Then it is connected anew, because Linux's
+/// netback may be deaf from the beginning: 6.1's `xenvif_connect_data` can get its first event before it
+/// has noted that event's number, and `xenvif_wait_for_rx_work` then ends interrupt 0 in its stead. One
+/// domain in forty had such a backend, on an emulated machine.
+const ANSWER_NS: u64 = 300_000_000;
+const ANSWER_MAX_NS: u64 = 10_000_000_000;
 
 struct Network {
     stack: Stack,
     link: Option<Link>,
     sockets: BTreeMap<u32, Weak<Socket>>,
+    /// How long the next backend may take to answer.
+    patience_ns: u64,
 }
 
 static NETWORK: Global<Option<Network>> = Global::new(None);
 /// Whether the domain has been looked at for an interface.
 static LOOKED: AtomicBool = AtomicBool::new(false);
+/// Whether the backend is deaf, and has to be left and connected anew.
+static DEAF: AtomicBool = AtomicBool::new(false);
+/// Whether we have left it.
+static LEFT: AtomicBool = AtomicBool::new(false);
 
 static DRIVER: Driver = Driver {
     update,
@@ -87,15 +105,28 @@ impl Network {
             stack,
             link: None,
             sockets: BTreeMap::new(),
+            patience_ns: ANSWER_NS,
         }
+    }
+
+    /// When the backend must have answered, if that is still open.
+    fn answer_by(&self) -> Option<u64> {
+        let link = self.link.as_ref().filter(|link| link.connected)?;
+        link.answer_by.filter(|_| link.front.is_unanswered())
     }
 
     /// Moves frames both ways, and names the sockets that changed.
     fn exchange(&mut self, changed: &mut Vec<Rc<Socket>>) {
         let at = now();
         let broken = match &mut self.link {
-            Some(link) => exchange(&mut self.stack, link, at).is_err(),
-            None => {
+            Some(link) if link.connected => {
+                let broken = exchange(&mut self.stack, link, at).is_err();
+                if link.answer_by.is_none() && link.front.is_unanswered() {
+                    link.answer_by = Some(at.0 + self.patience_ns);
+                }
+                broken
+            }
+            _ => {
                 self.stack.transmit(at, &mut Unplugged);
                 false
             }
@@ -177,7 +208,9 @@ fn poll() {
 /// When [`poll`] must be called at the latest.
 fn next_deadline() -> Option<u64> {
     let guard = NETWORK.borrow();
-    guard.as_ref()?.stack.next_deadline().map(|Instant(at)| at)
+    let network = guard.as_ref()?;
+    let stack = network.stack.next_deadline().map(|Instant(at)| at);
+    [stack, network.answer_by()].into_iter().flatten().min()
 }
 
 /// Tells what happened in the stack and at the interface so far.
@@ -250,9 +283,18 @@ fn update() -> bool {
                 unplug(link);
                 true
             }
+            State::Connected if DEAF.swap(false, Ordering::Relaxed) => {
+                leave(link);
+                true
+            }
             state => {
-                put_back(link);
-                poll();
+                let left = LEFT.load(Ordering::Relaxed);
+                if state == State::Connected && !link.connected && !left {
+                    connect(link);
+                } else {
+                    put_back(link);
+                    poll();
+                }
                 state != State::Connected
             }
         },
@@ -276,8 +318,13 @@ fn begin(frontend: Frontend) -> bool {
         *NETWORK.borrow() = Some(network);
     }
     frontend.watch_backend();
-    if frontend.backend_state() != State::InitWait {
-        return true;
+    match frontend.backend_state() {
+        State::InitWait => {}
+        State::Closed if LEFT.swap(false, Ordering::Relaxed) => {
+            frontend.publish(&[], State::Initialising);
+            return true;
+        }
+        _ => return true,
     }
     let sizes = Sizes::for_memory(memory::usage().total);
     let backend = frontend.backend_id;
@@ -290,7 +337,6 @@ fn begin(frontend: Frontend) -> bool {
         devices::with_grants(|grants| front.release(grants));
         return false;
     };
-    let capabilities = capabilities(&frontend);
     let [tx, rx] = front.ring_grants();
     let one = || "1".to_string();
     let nodes = [
@@ -309,10 +355,48 @@ fn begin(frontend: Frontend) -> bool {
         front,
         frontend,
         port,
+        connected: false,
+        answer_by: None,
     });
+    true
+}
+
+/// The backend has connected: from now on frames go both ways.
+fn connect(mut link: Link) {
+    let capabilities = capabilities(&link.frontend);
+    link.connected = true;
+    put_back(link);
     with_stack(|stack, now| stack.relink(now, capabilities));
     poll();
-    true
+}
+
+/// Goes through the states to the beginning: the backend gives its end of the rings up, and then we ours.
+fn leave(link: Link) {
+    report::warning(format_args!(
+        "{}: its backend answers nothing; it is connected anew",
+        link.frontend.path
+    ));
+    LEFT.store(true, Ordering::Relaxed);
+    link.frontend.publish(&[], State::Closing);
+    put_back(link);
+    if let Some(network) = NETWORK.borrow().as_mut() {
+        network.patience_ns = (network.patience_ns * 2).min(ANSWER_MAX_NS);
+    }
+}
+
+/// Has the device's thread leave a backend whose time to answer is over.
+fn listen() {
+    let overdue = |network: &Network| network.answer_by().is_some_and(|by| by <= time::now());
+    let mut guard = NETWORK.borrow();
+    let Some(network) = guard.as_mut().filter(|network| overdue(network)) else {
+        return;
+    };
+    if let Some(link) = &mut network.link {
+        link.connected = false;
+    }
+    drop(guard);
+    DEAF.store(true, Ordering::Relaxed);
+    devices::changed();
 }
 
 /// What the backend offers.
@@ -466,6 +550,7 @@ impl Drop for Socket {
 fn tick() {
     if next_deadline().is_some_and(|deadline| deadline <= time::now()) {
         poll();
+        listen();
     }
 }
 

@@ -96,6 +96,8 @@ pub struct Netfront {
     /// Where a received packet is put together.
     packet: Vec<u8>,
     counters: Counters,
+    /// Whether the backend has ever answered a packet.
+    answered: bool,
     broken: bool,
 }
 
@@ -126,6 +128,7 @@ impl Netfront {
             rx_taken: 0,
             packet: Vec::with_capacity(FRAME_MAX),
             counters: Counters::default(),
+            answered: false,
             broken: false,
             buffers,
         };
@@ -299,6 +302,7 @@ impl Netfront {
                     let Some(id) = wire::tx_response_id(&self.tx.take()) else {
                         continue;
                     };
+                    self.answered = true;
                     let number = self.requests.end(id);
                     if self.broken || !number.is_some_and(|number| self.arena.answered(number)) {
                         return Err(self.broke());
@@ -307,6 +311,11 @@ impl Netfront {
                 Err(_) => return Err(self.broke()),
             }
         }
+    }
+
+    /// Whether something was sent and the backend has never answered anything.
+    pub fn is_unanswered(&self) -> bool {
+        !self.answered && self.tx.outstanding() > 0
     }
 
     /// Publishes what was sent; whether the backend is to be notified.

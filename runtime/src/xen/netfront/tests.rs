@@ -238,6 +238,22 @@ fn answers_come_in_any_order() {
 }
 
 #[test]
+fn a_backend_that_never_answers_is_noticed() {
+    let entries = entries();
+    let (mut front, mut back, _grants) = front(&entries);
+    assert!(!front.is_unanswered());
+    send(&mut front, &pattern(60, 1), TxMeta::COMPLETE);
+    assert!(front.is_unanswered());
+    let (_, answers) = back.take_unanswered(&front).unwrap();
+    assert_eq!(front.reclaim(), Ok(()));
+    assert!(front.is_unanswered());
+    back.answer(&front, &answers);
+    assert_eq!(front.reclaim(), Ok(()));
+    send(&mut front, &pattern(60, 2), TxMeta::COMPLETE);
+    assert!(!front.is_unanswered());
+}
+
+#[test]
 fn a_backend_that_lies_ends_the_interface() {
     for nonsense in [false, true] {
         let entries = entries();
