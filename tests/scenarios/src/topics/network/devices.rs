@@ -70,17 +70,6 @@ fn vif_script(xen: &Xen) -> Result<()> {
     let site = Site::make(xen)?;
     let domain = web(&site)?;
     let mac = "mac=00:16:3e:00:00:77";
-    for (bridge, says) in [
-        ("nowhere", "there is no bridge nowhere: ovs-vsctl add-br"),
-        ("a/b", "'a/b' is no name of a bridge"),
-    ] {
-        let vif = format!("{mac} bridge={bridge} script=vif-edgecloud");
-        let output = domain.xl(&format!("network-attach {{}} {vif}"))?;
-        let said = output
-            .ok()
-            .map_or_else(|error| format!("{error:#}"), |_| "nothing".to_owned());
-        ensure!(said.contains(says), "of {bridge} xl says: {said}");
-    }
     let vif = format!("{mac} bridge={}.7:8:9 script=vif-edgecloud", site.bridge());
     domain.xl(&format!("network-attach {{}} {vif}"))?.ok()?;
     let port = format!("vif{}.1", domain.id());
@@ -92,5 +81,16 @@ fn vif_script(xen: &Xen) -> Result<()> {
         !ports.contains(&port),
         "the port stays in the switch: {ports}"
     );
+    for (bridge, says) in [
+        ("nowhere", "there is no bridge nowhere: ovs-vsctl add-br"),
+        ("a/b", "'a/b' is no name of a bridge"),
+    ] {
+        let vif = format!("{mac} bridge={bridge} script=vif-edgecloud");
+        let output = domain.xl(&format!("network-attach {{}} {vif}"))?;
+        let said = output
+            .ok()
+            .map_or_else(|error| format!("{error:#}"), |_| "nothing".to_owned());
+        ensure!(said.contains(says), "of {bridge} xl says: {said}");
+    }
     both_ways(&site, GUEST_V4, SOME)
 }
