@@ -4,14 +4,25 @@
 //! [`fake_switch`] says where a packet goes through them, and [`mod@reference`] says where it should
 //! go, in the words of the manifest.
 //!
-//! [`ovs`] brings it into Open vSwitch. [`api`] is what operators and domains say to the daemon,
-//! [`names`] what the resolver and the daemon tell each other.
+//! [`ovs`] brings it into Open vSwitch.
+//!
+//! [`daemon`] owns the [`state`], writes it down ([`store`]) and keeps the [`mod@switch`] and the
+//! [`domains`] as it says; [`api`] is what operators and domains say to it, [`names`] what the
+//! resolver and it tell each other, [`refusal`] why it does not do something.
 
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod config;
+pub mod daemon;
+pub mod domains;
 pub mod fake_switch;
+pub mod health;
 pub mod names;
 pub mod ovs;
 pub mod pipeline;
 pub mod reference;
+pub mod refusal;
+pub mod state;
+pub mod store;
+pub mod switch;

@@ -58,10 +58,14 @@
 //! Ed25519 over `84 6a "Signature1" 58 2a PROTECTED 40 58 47 PAYLOAD`.
 //!
 //! **Threats.** A domain that floods (bounded by its meter in the switch, and by
-//! `metadata::REQUESTS_MAX` at once), one that asks as another (the switch), a stolen token (needs
+//! [`server::CONNECTIONS_PER_DOMAIN_MAX`] connections), one that asks as another (the switch), a stolen token (needs
 //! the key), a proof that was overheard (each nonce is taken once).
 
 pub mod documents;
+pub mod metadata;
+pub mod operator;
+mod problem;
+pub mod server;
 
 /// How much of a console is told: what a person looks at, not an archive.
 pub const LOG_BYTES_MAX: usize = 262_144;

@@ -1,0 +1,158 @@
+//! What the daemon remembers, in one redb file: applications, replicas, names and the revocation
+//! list, as JSON by their keys. Each change is one durable transaction, so after `kill -9` either
+//! all of a change is there or nothing of it. The file holds the domains' private keys: it is
+//! readable by its owner only.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use crate::state::{ApplicationRecord, Change, NameRecord, ReplicaRecord};
+
+const APPLICATIONS: TableDefinition<u32, &[u8]> = TableDefinition::new("applications");
+const REPLICAS: TableDefinition<u32, &[u8]> = TableDefinition::new("replicas");
+const NAMES: TableDefinition<&str, &[u8]> = TableDefinition::new("names");
+const SINGLES: TableDefinition<&str, &[u8]> = TableDefinition::new("singles");
+
+/// The signed revocation list.
+const REVOCATIONS: &str = "revocations";
+/// The number of the next replica.
+const NEXT_REPLICA: &str = "next-replica";
+
+/// The database does not work.
+#[derive(Debug, thiserror::Error)]
+#[error("the database: {0}")]
+pub struct StoreError(String);
+
+impl<E: Into<redb::Error>> From<E> for StoreError {
+    fn from(error: E) -> Self {
+        Self(error.into().to_string())
+    }
+}
+
+/// Everything, as it was left.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    /// By number.
+    pub applications: BTreeMap<u32, ApplicationRecord>,
+    /// By number.
+    pub replicas: BTreeMap<u32, ReplicaRecord>,
+    /// By name.
+    pub names: BTreeMap<String, NameRecord>,
+    /// The signed revocation list.
+    pub revocations: Option<Vec<u8>>,
+    /// The number of the next replica.
+    pub next_replica: Option<u32>,
+}
+
+/// The daemon's memory.
+#[derive(Debug)]
+pub struct Store(Database);
+
+impl Store {
+    /// Opens or creates the file.
+    ///
+    /// # Errors
+    /// A file that cannot be opened, is no database, or is another process's.
+    pub fn open(file: &Path) -> Result<Store, StoreError> {
+        // Made before the database is, so that nobody reads it meanwhile.
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).mode(0o600);
+        let made = options.open(file);
+        made.map_err(|error| StoreError(format!("{}: {error}", file.display())))?;
+        let database = Database::create(file)?;
+        let transaction = database.begin_write()?;
+        transaction.open_table(APPLICATIONS)?;
+        transaction.open_table(REPLICAS)?;
+        transaction.open_table(NAMES)?;
+        transaction.open_table(SINGLES)?;
+        transaction.commit()?;
+        Ok(Store(database))
+    }
+
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// A database that does not work, or holds what this version cannot read.
+    pub fn remembered(&self) -> Result<Remembered, StoreError> {
+        let read = self.0.begin_read()?;
+        let mut all = Remembered::default();
+        for row in read.open_table(APPLICATIONS)?.iter()? {
+            let (key, value) = row?;
+            all.applications.insert(key.value(), parse(value.value())?);
+        }
+        for row in read.open_table(REPLICAS)?.iter()? {
+            let (key, value) = row?;
+            all.replicas.insert(key.value(), parse(value.value())?);
+        }
+        for row in read.open_table(NAMES)?.iter()? {
+            let (key, value) = row?;
+            let record = parse(value.value())?;
+            all.names.insert(key.value().to_owned(), record);
+        }
+        let singles = read.open_table(SINGLES)?;
+        all.revocations = singles.get(REVOCATIONS)?.map(|v| v.value().to_vec());
+        let next = singles.get(NEXT_REPLICA)?;
+        all.next_replica = next.map(|v| parse(v.value())).transpose()?;
+        Ok(all)
+    }
+
+    /// Does all changes, durably, or none.
+    ///
+    /// # Errors
+    /// A database that does not work.
+    pub fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let transaction = self.0.begin_write()?;
+        {
+            let mut applications = transaction.open_table(APPLICATIONS)?;
+            let mut replicas = transaction.open_table(REPLICAS)?;
+            let mut names = transaction.open_table(NAMES)?;
+            let mut singles = transaction.open_table(SINGLES)?;
+            for change in changes {
+                match change {
+                    Change::Application(application) => {
+                        let number = application.token.number().get();
+                        let record = emit(&application.record)?;
+                        applications.insert(number, record.as_slice())?;
+                    }
+                    Change::Replica(number, record) => {
+                        let record = Zeroizing::new(emit(record)?);
+                        replicas.insert(number, record.as_slice())?;
+                    }
+                    Change::NoReplica(number) => {
+                        replicas.remove(number)?;
+                    }
+                    Change::Name(name, record) => {
+                        names.insert(name.to_string().as_str(), emit(record)?.as_slice())?;
+                    }
+                    Change::NoName(name) => {
+                        names.remove(name.to_string().as_str())?;
+                    }
+                    Change::Revocations(_, bytes) => {
+                        singles.insert(REVOCATIONS, bytes.as_slice())?;
+                    }
+                    Change::NextReplica(number) => {
+                        singles.insert(NEXT_REPLICA, emit(number)?.as_slice())?;
+                    }
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+fn emit(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value).map_err(|error| StoreError(error.to_string()))
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+    let parsed = serde_json::from_slice(bytes);
+    parsed.map_err(|error| StoreError(format!("{error}; written by another version?")))
+}
