@@ -67,7 +67,10 @@ fn answer(mut stream: TcpStream, name: &str) -> Outcome<()> {
     while read_head(&mut reader)?.is_some() {
         let body = format!("{name} from {} to {}", canonical(from), canonical(to));
         let length = body.len();
-        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}")?;
+        write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"
+        )?;
     }
     Ok(())
 }
@@ -141,7 +144,12 @@ fn take_part(metadata: &str) -> Outcome<()> {
     let proof = Signed::sign(Proof { nonce, token }, &key);
     let proof = BASE64.encode(proof.bytes());
     let registration = serde_json::json!({ "token": text("token"), "proof": proof });
-    let (status, why) = ask(&mut stream, "POST", "/v1/register", &registration.to_string())?;
+    let (status, why) = ask(
+        &mut stream,
+        "POST",
+        "/v1/register",
+        &registration.to_string(),
+    )?;
     println!("edge: registered {status} {why}");
     let (status, why) = ask(&mut stream, "POST", "/v1/ready", "")?;
     println!("edge: ready {status} {why}");
