@@ -4,7 +4,7 @@
 //! | command | does |
 //! |---|---|
 //! | `edge` | serves on port 80; registers if `EDGECLOUD_METADATA` is there |
-//! | `edge get ADDRESS PATH` | asks once, within two seconds; prints the status and the body |
+//! | `edge get ADDRESS PATH [MILLISECONDS]` | asks once, within two seconds or so many milliseconds; prints the status and the body |
 //! | `edge hold ADDRESS` | asks again and again over one connection; prints each answer, and `cut` when there is none |
 
 use std::error::Error;
@@ -27,13 +27,12 @@ fn main() -> Outcome<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         [] => serve(),
-        ["get", address, path] => {
-            let (status, body) = ask(&mut connect(address)?, "GET", path, "")?;
-            println!("{status} {body}");
-            Ok(())
+        ["get", address, path] => get(address, path, PATIENCE),
+        ["get", address, path, milliseconds] => {
+            get(address, path, Duration::from_millis(milliseconds.parse()?))
         }
         ["hold", address] => hold(address),
-        _ => Err("edge [get ADDRESS PATH | hold ADDRESS]".into()),
+        _ => Err("edge [get ADDRESS PATH [MILLISECONDS] | hold ADDRESS]".into()),
     }
 }
 
@@ -94,9 +93,15 @@ fn read_head(reader: &mut BufReader<TcpStream>) -> Outcome<Option<(String, usize
     }
 }
 
-fn connect(address: &str) -> Outcome<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address.parse()?, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+fn get(address: &str, path: &str, patience: Duration) -> Outcome<()> {
+    let (status, body) = ask(&mut connect(address, patience)?, "GET", path, "")?;
+    println!("{status} {body}");
+    Ok(())
+}
+
+fn connect(address: &str, patience: Duration) -> Outcome<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address.parse()?, patience)?;
+    stream.set_read_timeout(Some(patience))?;
     Ok(stream)
 }
 
@@ -115,7 +120,7 @@ fn ask(stream: &mut TcpStream, method: &str, path: &str, body: &str) -> Outcome<
 }
 
 fn hold(address: &str) -> Outcome<()> {
-    let mut stream = connect(address)?;
+    let mut stream = connect(address, PATIENCE)?;
     loop {
         match ask(&mut stream, "GET", "/", "") {
             Ok((status, body)) => println!("{status} {body}"),
@@ -133,7 +138,7 @@ fn take_part(metadata: &str) -> Outcome<()> {
     let key = SigningKey::from_pem(&std::env::var("EDGECLOUD_KEY")?)?;
     let authority = metadata.strip_prefix("http://").ok_or("no address")?;
     let address = format!("{}:80", authority.split('/').next().unwrap_or_default());
-    let mut stream = connect(&address)?;
+    let mut stream = connect(&address, PATIENCE)?;
     stream.set_read_timeout(None)?;
     let (_, challenge) = ask(&mut stream, "GET", "/v1/nonce", "")?;
     let challenge: serde_json::Value = serde_json::from_str(&challenge)?;

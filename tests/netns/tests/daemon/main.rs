@@ -40,6 +40,7 @@ fn an_intercepted_flow_is_served_and_the_unspoken_denied() -> Outcome {
     let domain = daemon.succeed("POST", "/v1/launch", &launch("one", &token))?;
     assert_eq!(domain["application"], 7);
     daemon.wait_for_state("one", "live")?;
+    site.wait_for_answer("one")?;
     assert_eq!(site.get()?, served("one"));
     // The name is taken, and the neighbour gets another address.
     let (status, _) = daemon.ask("POST", "/v1/launch", &launch("one", &token).to_string())?;
@@ -95,6 +96,7 @@ fn what_dies_is_passed_by_and_started_again() -> Outcome {
     let token = token(RULES, |_| {});
     let domain = daemon.succeed("POST", "/v1/launch", &launch("one", &token))?;
     daemon.wait_for_state("one", "live")?;
+    site.wait_for_answer("one")?;
     assert_eq!(site.get()?, served("one"));
 
     // One that hangs is noticed because it does not answer.
@@ -144,6 +146,7 @@ fn a_daemon_that_is_killed_goes_on_where_it_was() -> Outcome {
     let token = token(RULES, |_| {});
     daemon.succeed("POST", "/v1/launch", &launch("one", &token))?;
     daemon.wait_for_state("one", "live")?;
+    site.wait_for_answer("one")?;
 
     // One connection, asked over all the time.
     let mut held = site.client.command(EDGE);
@@ -158,7 +161,7 @@ fn a_daemon_that_is_killed_goes_on_where_it_was() -> Outcome {
             .map_while(Result::ok)
             .try_for_each(|line| said.send(line))
     });
-    let mut answers = |count: usize| -> Outcome {
+    let answers = |count: usize| -> Outcome {
         for _ in 0..count {
             let line = heard.recv_timeout(PATIENCE)?;
             assert_eq!(format!("{line}\n"), served("one"));
@@ -207,6 +210,7 @@ fn a_revoked_application_is_cut() -> Outcome {
     let first = token(RULES, |_| {});
     daemon.succeed("POST", "/v1/launch", &launch("one", &first))?;
     daemon.wait_for_state("one", "live")?;
+    site.wait_for_answer("one")?;
     let mut held = site.client.command(EDGE);
     let held = held
         .args(["hold", &format!("{ORIGIN}:80")])
@@ -273,14 +277,20 @@ fn a_revoked_application_is_cut() -> Outcome {
         403,
         "expired",
     )?;
-    let other_key = |claims: &mut manifest::Claims| claims.holder = key(5).public();
+    let other_key = |claims: &mut manifest::Claims| {
+        claims.serial = Serial(3);
+        claims.holder = key(5).public();
+    };
     refused(
         &launch("x", &token(RULES, other_key)),
         "/v1/launch",
         403,
         "other-key",
     )?;
-    let other_image = |claims: &mut manifest::Claims| claims.image = manifest::Digest([0; 32]);
+    let other_image = |claims: &mut manifest::Claims| {
+        claims.serial = Serial(3);
+        claims.image = manifest::Digest([0; 32]);
+    };
     refused(
         &launch("x", &token(RULES, other_image)),
         "/v1/launch",

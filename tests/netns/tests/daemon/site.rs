@@ -292,8 +292,14 @@ impl<'a> Site<'a> {
 
     /// What a client gets from the origin's address; an error is no answer.
     pub(crate) fn get(&self) -> Outcome<String> {
+        self.get_within("2000")
+    }
+
+    fn get_within(&self, milliseconds: &str) -> Outcome<String> {
         let address = format!("{ORIGIN}:80");
-        Ok(self.client.run(&[EDGE, "get", &address, "/"])?)
+        Ok(self
+            .client
+            .run(&[EDGE, "get", &address, "/", milliseconds])?)
     }
 
     /// Waits until who answers the client is another; how long that took.
@@ -301,7 +307,7 @@ impl<'a> Site<'a> {
         let since = Instant::now();
         wait_for(&format!("{by} answers"), || {
             Ok(self
-                .get()
+                .get_within("100")
                 .is_ok_and(|answer| answer.starts_with(&format!("200 {by} "))))
         })?;
         Ok(since.elapsed())
