@@ -1,0 +1,217 @@
+//! A body that is read by many while it still arrives.
+//!
+//! One task appends what the origin sends; every reader has a place of its own and is woken when
+//! there is more. Bytes are counted references: nothing is copied for a reader.
+//!
+//! *States.* arriving → whole, or broken (the origin broke off, lied about the length, or sent more
+//! than an object may have). A broken body ends its readers with an error, so that no client takes
+//! what it has for all.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+/// What has arrived, and who waits for more.
+#[derive(Debug, Default)]
+pub struct Body(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Each with the place of its first byte.
+    chunks: Vec<(u64, Bytes)>,
+    length: u64,
+    end: Option<End>,
+    waiting: Vec<Waker>,
+}
+
+/// How a body ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All of it is here.
+    Whole,
+    /// The rest will not come.
+    Broken,
+}
+
+impl Body {
+    /// A body that is there already.
+    pub fn whole(bytes: Bytes) -> Self {
+        let body = Self::default();
+        body.append(bytes);
+        body.finish(End::Whole);
+        body
+    }
+
+    /// Appends what has arrived.
+    pub fn append(&self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut state = self.state();
+        let place = state.length;
+        state.length += bytes.len() as u64;
+        state.chunks.push((place, bytes));
+        wake(state);
+    }
+
+    /// Ends it; the first end counts.
+    pub fn finish(&self, end: End) {
+        let mut state = self.state();
+        state.end.get_or_insert(end);
+        wake(state);
+    }
+
+    /// Bytes that have arrived.
+    pub fn arrived(&self) -> u64 {
+        self.state().length
+    }
+
+    /// How it ended, if it has.
+    pub fn end(&self) -> Option<End> {
+        self.state().end
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake(mut state: MutexGuard<'_, State>) {
+    let waiting = std::mem::take(&mut state.waiting);
+    drop(state);
+    waiting.into_iter().for_each(Waker::wake);
+}
+
+/// Reads a body, or a part of it, from its own place.
+#[derive(Debug)]
+pub struct Reader {
+    body: Arc<Body>,
+    place: u64,
+    /// The place after the last byte that is wanted; None: to the end, wherever that is.
+    until: Option<u64>,
+}
+
+impl Reader {
+    /// Reads all of it; `length` is what was promised, if anything was.
+    pub fn all(body: Arc<Body>, length: Option<u64>) -> Self {
+        Self::part(body, 0, length)
+    }
+
+    /// Reads the bytes from `place` on, before `until`.
+    pub fn part(body: Arc<Body>, place: u64, until: Option<u64>) -> Self {
+        Self { body, place, until }
+    }
+
+    fn next(&mut self, context: &Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        if self.until.is_some_and(|until| self.place >= until) {
+            return Poll::Ready(None);
+        }
+        let mut state = self.body.state();
+        if self.place < state.length {
+            let after = state
+                .chunks
+                .partition_point(|(first, _)| *first <= self.place);
+            let (first, chunk) = &state.chunks[after - 1];
+            let skipped = usize::try_from(self.place - first).unwrap_or(usize::MAX);
+            let mut bytes = chunk.slice(skipped..);
+            if let Some(until) = self.until {
+                let most = usize::try_from(until - self.place).unwrap_or(usize::MAX);
+                bytes.truncate(most);
+            }
+            self.place += bytes.len() as u64;
+            return Poll::Ready(Some(Ok(bytes)));
+        }
+        match state.end {
+            Some(End::Whole) if self.until.is_none() => Poll::Ready(None),
+            Some(_) => Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
+            None => {
+                state.waiting.push(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl http_body::Body for Reader {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.next(context)
+            .map(|next| next.map(|read| read.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.until.is_some_and(|until| self.place >= until)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.until {
+            Some(until) => SizeHint::with_exact(until.saturating_sub(self.place)),
+            None => SizeHint::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(reader: &mut Reader) -> Poll<Option<io::Result<Bytes>>> {
+        reader.next(&Context::from_waker(Waker::noop()))
+    }
+
+    #[track_caller]
+    fn check_reads(reader: &mut Reader, bytes: &'static [u8]) {
+        match read(reader) {
+            Poll::Ready(Some(Ok(read))) => assert_eq!(read, bytes),
+            other => panic!("{other:?} in place of {bytes:?}"),
+        }
+    }
+
+    #[test]
+    fn a_joiner_reads_what_has_arrived_and_then_the_rest() {
+        let body = Arc::new(Body::default());
+        body.append(Bytes::from_static(b"abc"));
+        let mut joiner = Reader::all(Arc::clone(&body), Some(5));
+        check_reads(&mut joiner, b"abc");
+        assert!(read(&mut joiner).is_pending());
+        body.append(Bytes::from_static(b"de"));
+        check_reads(&mut joiner, b"de");
+        // The promised length is there, whether its end was seen or not.
+        assert!(matches!(read(&mut joiner), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn a_part_is_cut_from_its_chunks() {
+        let body = Arc::new(Body::default());
+        body.append(Bytes::from_static(b"abc"));
+        body.append(Bytes::from_static(b"def"));
+        let mut part = Reader::part(body, 1, Some(5));
+        check_reads(&mut part, b"bc");
+        check_reads(&mut part, b"de");
+        assert!(matches!(read(&mut part), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn what_broke_off_is_never_taken_for_all() {
+        let body = Arc::new(Body::default());
+        body.append(Bytes::from_static(b"abc"));
+        for (end, length) in [(End::Broken, None), (End::Whole, Some(5))] {
+            let mut reader = Reader::all(Arc::clone(&body), length);
+            check_reads(&mut reader, b"abc");
+            body.finish(end);
+            assert!(
+                matches!(read(&mut reader), Poll::Ready(Some(Err(_)))),
+                "{end:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What requests and origins can hold at most, each limit with its reason.
+
+use std::time::Duration;
+
+/// Responses under one address that `Vary` or ranges tell apart; the oldest gives way. More would be
+/// an explosion that fills the cache with one address.
+pub const VARIANTS_MAX: usize = 16;
+/// Bytes of an address as a key: what browsers send is shorter.
+pub const TARGET_BYTES_MAX: usize = 8192;
+/// Bytes that an entry takes beside its body, for the tier's count.
+pub const ENTRY_BYTES: u64 = 1024;
+/// For a connection to an origin, over a poor backhaul.
+pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
+/// From a request to the head of its answer: the usual patience of proxies.
+pub const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
+/// Between two pieces of an origin's body.
+pub const BODY_TIME_MAX: Duration = Duration::from_secs(60);
+/// Idle connections that are kept to an origin.
+pub const IDLE_CONNECTIONS_MAX: usize = 32;
+/// How long they are kept: shorter than what servers keep usually, so that few requests meet a
+/// connection that is being closed.
+pub const IDLE_TIME_MAX: Duration = Duration::from_secs(4);
+/// Kinds of addresses in which the memory tier is divided to guess its number of entries.
+pub const TYPICAL_OBJECT_BYTES: u64 = 16 * 1024;
