@@ -4,6 +4,7 @@
 //! runs nothing), then the switch learns what it may do, and only then it starts.
 
 mod process;
+mod xenstore;
 mod xl;
 
 use std::collections::BTreeMap;

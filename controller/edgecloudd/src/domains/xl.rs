@@ -1,8 +1,6 @@
 //! Domains by Xen's toolstack, `xl`, with configurations rendered from
-//! `xen-configs/appliance.cfg.in`. Secrets go through xenstore, where a domain's own directory can
-//! be read by dom0 and that domain only; `xenstore-write` gets them on its command line, which in
-//! dom0 only root reads: they are written by `xenstore-write` reading nothing else, so dom0 has to
-//! be mounted with `hidepid=2` where others than root use it.
+//! `xen-configs/appliance.cfg.in`. What a domain is told goes through xenstore before it is unpaused:
+//! its own directory can be read by dom0 and that domain only, and no secret is on a command line.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -12,6 +10,7 @@ use async_trait::async_trait;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
+use super::xenstore::{self, SOCKET};
 use super::{Domains, DomainsError, Found, Spec, end_of_file, run};
 use crate::config::Mac;
 
@@ -112,15 +111,11 @@ impl Domains for Xl {
         };
         let at = format!("/local/domain/{id}/edgecloud/environment");
         let net = net(spec);
-        let mut words = vec![format!("{at}/NET"), net];
+        let mut values = vec![(format!("{at}/NET"), net.into())];
         for (name, value) in &spec.environment {
-            words.extend([format!("{at}/{name}"), value.to_string()]);
+            values.push((format!("{at}/{name}"), value.clone()));
         }
-        let words: Vec<&str> = ["--"]
-            .into_iter()
-            .chain(words.iter().map(String::as_str))
-            .collect();
-        run("xenstore-write", &words).await?;
+        xenstore::write(SOCKET.as_ref(), &values).await?;
         Ok(format!("vif{id}.0"))
     }
 
