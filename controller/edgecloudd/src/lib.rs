@@ -4,7 +4,7 @@
 //! [`fake_switch`] says where a packet goes through them, and [`mod@reference`] says where it should
 //! go, in the words of the manifest.
 //!
-//! [`ovs`] brings it into Open vSwitch.
+//! [`ovs`] brings it into Open vSwitch, and [`accounting`] adds up what was carried there.
 //!
 //! [`daemon`] owns the [`state`], writes it down ([`store`]) and keeps the [`mod@switch`] and the
 //! [`domains`] as it says; [`api`] is what operators and domains say to it, [`names`] what the
@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accounting;
 pub mod api;
 pub mod config;
 pub mod daemon;

@@ -1,11 +1,11 @@
 //! What flows counted, in the form that [`crate::accounting`] adds up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use openflow::{FlowKey, FlowRemoved, FlowStats};
+use openflow::{Flow, FlowFlags, FlowKey, FlowRemoved, FlowStats};
 use serde::{Deserialize, Serialize};
 
-use crate::pipeline::Cookie;
+use crate::pipeline::{Cookie, Installed};
 
 /// Flows that went and were not asked for since: those of some revocations of large applications.
 const REMOVED_MAX: usize = 65_536;
@@ -33,6 +33,8 @@ pub struct Counters {
     pub incarnation: String,
     /// Flows that went since this was asked last, in order.
     pub removed: Vec<Counted>,
+    /// The same of the start before, if the switch was started again since.
+    pub removed_before: Vec<Counted>,
     /// How many more went than could be kept; their last packets are lost to accounting.
     pub lost: u64,
     /// The flows that are there.
@@ -40,20 +42,16 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub(super) fn of(
-        incarnation: String,
-        removed: Vec<Counted>,
-        lost: u64,
-        stats: &[FlowStats],
-    ) -> Counters {
+    pub(super) fn of(incarnation: String, removed: Removed, stats: &[FlowStats]) -> Counters {
         let one = |stats: &FlowStats| {
             let counts = (stats.counters.packets, stats.counters.bytes);
             counted(&stats.flow.key, stats.flow.cookie, counts)
         };
         Counters {
             incarnation,
-            removed,
-            lost,
+            removed: removed.flows,
+            removed_before: removed.before,
+            lost: removed.lost,
             flows: stats.iter().filter_map(one).collect(),
         }
     }
@@ -73,25 +71,48 @@ impl Counters {
 #[derive(Debug, Default)]
 pub(super) struct Removed {
     flows: Vec<Counted>,
+    before: Vec<Counted>,
     lost: u64,
+    /// Of which the switch has still to say what they counted.
+    expected: BTreeSet<FlowKey>,
 }
 
 impl Removed {
     pub(super) fn add(&mut self, removed: &FlowRemoved) {
+        self.expected.remove(&removed.key);
         let counts = (removed.counters.packets, removed.counters.bytes);
         let Some(one) = counted(&removed.key, removed.cookie, counts) else {
             return;
         };
-        if self.flows.len() < REMOVED_MAX {
+        if self.flows.len() + self.before.len() < REMOVED_MAX {
             self.flows.push(one);
         } else {
             self.lost += 1;
         }
     }
 
-    pub(super) fn take(&mut self) -> (Vec<Counted>, u64) {
-        let taken = std::mem::take(self);
-        (taken.flows, taken.lost)
+    /// That flows were deleted on the way from one state to another.
+    pub(super) fn expect(&mut self, installed: &Installed, desired: &Installed) {
+        let told = |flow: &Flow| flow.flags.contains(FlowFlags::SEND_FLOW_REMOVED);
+        let gone = installed.flows.iter().filter(|(key, flow)| {
+            let stays = desired.flows.contains_key(key);
+            told(flow) && !stays
+        });
+        self.expected.extend(gone.map(|(key, _)| key.clone()));
+    }
+
+    pub(super) fn expects_none(&self) -> bool {
+        self.expected.is_empty()
+    }
+
+    /// Expects nothing any more; how many flows it was.
+    pub(super) fn give_up(&mut self) -> usize {
+        std::mem::take(&mut self.expected).len()
+    }
+
+    /// That the switch was started again.
+    pub(super) fn restarted(&mut self) {
+        self.before.append(&mut self.flows);
     }
 }
 

@@ -21,7 +21,7 @@ use std::time::Duration;
 use openflow::multipart::PortStats;
 use openflow::{FlowStatsRequest, Message, PacketIn2};
 use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use super::counters::{Counters, Removed, incarnation};
 use super::{Session, SessionError, change, dump};
@@ -35,6 +35,8 @@ pub const AUDIT_EVERY: Duration = Duration::from_secs(60);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The longest of them: short enough that nobody waits for it.
 pub const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long the switch may take to tell what deleted flows counted.
+const REMOVED_WITHIN: Duration = Duration::from_secs(5);
 /// Requests that wait, of a daemon that makes a few at once.
 const REQUESTS_MAX: usize = 256;
 /// Events that a listener may be late by.
@@ -196,6 +198,8 @@ pub struct Owner {
     installed: Option<Arc<Installed>>,
     /// Zones to be flushed.
     flush: BTreeSet<u16>,
+    /// Which start of the switch it is.
+    incarnation: String,
     removed: Removed,
 }
 
@@ -211,6 +215,7 @@ impl Owner {
             desired: None,
             installed: None,
             flush: BTreeSet::new(),
+            incarnation: String::new(),
             removed: Removed::default(),
         };
         tokio::spawn(owner.run());
@@ -234,6 +239,7 @@ impl Owner {
                 Err(error) => error.to_string(),
             };
             self.installed = None;
+            self.removed.give_up();
             if self.rest(pause, &reason).await.is_none() {
                 return;
             }
@@ -244,6 +250,11 @@ impl Owner {
     /// A session with a switch that holds what is desired.
     async fn connect(&mut self) -> Result<Session, SessionError> {
         let mut session = Session::connect(&self.settings.socket).await?;
+        let incarnation = incarnation(session.peer_process());
+        if self.incarnation != incarnation {
+            self.removed.restarted();
+            self.incarnation = incarnation;
+        }
         session.listen().await?;
         let sent = match self.settle(&mut session).await {
             Ok(sent) => sent,
@@ -369,6 +380,7 @@ impl Owner {
         };
         // If that fails, what is installed is not known any more.
         let report = change(session, &installed, &desired).await?;
+        self.removed.expect(&installed, &desired);
         self.installed = Some(desired);
         Ok(report.sent())
     }
@@ -401,14 +413,28 @@ impl Owner {
     }
 
     async fn counters(&mut self, session: &mut Session) -> Result<Counters, SessionError> {
-        let incarnation = incarnation(session.peer_process());
+        self.hear_removed(session).await?;
         let stats = session.flow_stats(FlowStatsRequest::all()).await?;
         // Flows that went before the dump was answered were told of before it, too.
         while let Some(message) = session.take_unasked() {
             self.tell(message);
         }
-        let (removed, lost) = self.removed.take();
-        Ok(Counters::of(incarnation, removed, lost, &stats))
+        let removed = std::mem::take(&mut self.removed);
+        Ok(Counters::of(self.incarnation.clone(), removed, &stats))
+    }
+
+    /// Open vSwitch tells what a flow counted last some time after it said that it had deleted it.
+    async fn hear_removed(&mut self, session: &mut Session) -> Result<(), SessionError> {
+        let deadline = Instant::now() + REMOVED_WITHIN;
+        while !self.removed.expects_none() {
+            let Ok(message) = timeout_at(deadline, session.unasked()).await else {
+                let lost = self.removed.give_up();
+                tracing::warn!(lost, "the switch did not tell what deleted flows counted");
+                break;
+            };
+            self.tell(message?);
+        }
+        Ok(())
     }
 
     /// Tells whoever listens.

@@ -1,7 +1,9 @@
 //! The owner of the switch, and the database, against a running Open vSwitch. Needs root, as
 //! `tests/netns` says.
 
+mod people;
 mod site;
+mod traffic;
 
 use std::sync::Arc;
 

@@ -17,6 +17,7 @@ pub(crate) fn block_on(outcome: impl Future<Output = Outcome>) -> Outcome {
     { runtime }.enable_all().build()?.block_on(outcome)
 }
 
+pub(crate) const CLIENT: &str = "10.0.0.5";
 pub(crate) const ORIGIN: &str = "203.0.113.7";
 /// The photo site's number and zone.
 pub(crate) const PHOTOS: u16 = 7;
@@ -26,12 +27,16 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
+pub(crate) fn replica_mac(number: u8) -> [u8; 6] {
+    [2, 0, 0, 1, 0, number]
+}
+
 /// Replica `number` has port 10 + number and 10.0.1.(10 + number).
 fn replica(number: u8) -> Replica {
     Replica {
         number: number.into(),
         port: PortNumber(10 + u32::from(number)),
-        mac: [2, 0, 0, 1, 0, number],
+        mac: replica_mac(number),
         addresses: vec![ip(&format!("10.0.1.{}", 10 + number))],
         state: ReplicaState::Live,
     }
