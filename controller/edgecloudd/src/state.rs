@@ -11,8 +11,10 @@ use openflow::PortNumber;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::accounting::{Amount, Seen, advance};
 use crate::health::Probe;
 use crate::names::Interest;
+use crate::ovs::Counters;
 use crate::pipeline::{
     self, ADDRESSES_PER_NAME_MAX, Addresses, DesiredState, Host, NAMES_MAX, REPLICAS_MAX,
     ReplicaState, StateError, ZONE_MAX,
@@ -196,6 +198,19 @@ pub enum Change {
     Revocations(RevocationList, Vec<u8>),
     /// The number of the next replica.
     NextReplica(u32),
+    /// What the switch counted was added to these sums, and is seen.
+    Accounted(Seen, Vec<(AccountKey, Amount)>),
+}
+
+/// Whose sum it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AccountKey {
+    /// The account that pays.
+    pub account: String,
+    /// The application's number.
+    pub application: u32,
+    /// The rule's index; [`crate::pipeline::Cookie::NO_RULE`] for what flows of all rules carried.
+    pub rule: u16,
 }
 
 /// What the daemon knows.
@@ -211,6 +226,10 @@ pub struct State {
     pub revocations: RevocationList,
     /// The number of the next replica.
     pub next_replica: u32,
+    /// What was carried, by who pays.
+    pub accounts: BTreeMap<AccountKey, Amount>,
+    /// What of the switch's counters is in these sums.
+    pub seen: Seen,
 }
 
 impl Default for State {
@@ -221,6 +240,8 @@ impl Default for State {
             names: BTreeMap::new(),
             revocations: RevocationList::empty(),
             next_replica: 1,
+            accounts: BTreeMap::new(),
+            seen: Seen::default(),
         }
     }
 }
@@ -249,6 +270,10 @@ impl State {
             }
             Change::Revocations(list, _) => self.revocations = list,
             Change::NextReplica(number) => self.next_replica = number,
+            Change::Accounted(seen, sums) => {
+                self.seen = seen;
+                self.accounts.extend(sums);
+            }
         }
     }
 
@@ -302,6 +327,27 @@ impl State {
             addresses.find(|address| address.is_none_or(|a| !used.contains(&a)))?
         };
         prefixes.iter().map(free).collect()
+    }
+
+    /// The sums after the switch counted on; nothing if it did not.
+    pub fn accounted(&self, counters: &Counters) -> Option<Change> {
+        let (seen, deltas) = advance(&self.seen, counters);
+        if seen == self.seen && deltas.is_empty() {
+            return None;
+        }
+        let mut sums = BTreeMap::new();
+        for delta in deltas {
+            let application = self.applications.get(&delta.application);
+            let account = application.map(|a| a.token.bill().account.to_string());
+            let key = AccountKey {
+                account: account.unwrap_or_default(),
+                application: delta.application,
+                rule: delta.rule,
+            };
+            let before = self.accounts.get(&key).copied().unwrap_or_default();
+            sums.insert(key, before.plus(delta.amount));
+        }
+        Some(Change::Accounted(seen, sums.into_iter().collect()))
     }
 
     /// What the switch should hold. An application without replicas is not there; one whose

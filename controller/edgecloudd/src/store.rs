@@ -13,17 +13,21 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use crate::state::{ApplicationRecord, Change, NameRecord, ReplicaRecord};
+use crate::accounting::{Amount, Seen};
+use crate::state::{AccountKey, ApplicationRecord, Change, NameRecord, ReplicaRecord};
 
 const APPLICATIONS: TableDefinition<u32, &[u8]> = TableDefinition::new("applications");
 const REPLICAS: TableDefinition<u32, &[u8]> = TableDefinition::new("replicas");
 const NAMES: TableDefinition<&str, &[u8]> = TableDefinition::new("names");
+const ACCOUNTS: TableDefinition<(&str, u32, u16), &[u8]> = TableDefinition::new("accounts");
 const SINGLES: TableDefinition<&str, &[u8]> = TableDefinition::new("singles");
 
 /// The signed revocation list.
 const REVOCATIONS: &str = "revocations";
 /// The number of the next replica.
 const NEXT_REPLICA: &str = "next-replica";
+/// What of the switch's counters is in the accounts.
+const SEEN: &str = "seen";
 
 /// The database does not work.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +53,10 @@ pub struct Remembered {
     pub revocations: Option<Vec<u8>>,
     /// The number of the next replica.
     pub next_replica: Option<u32>,
+    /// What was carried, by who pays.
+    pub accounts: BTreeMap<AccountKey, Amount>,
+    /// What of the switch's counters is in these sums.
+    pub seen: Option<Seen>,
 }
 
 /// The daemon's memory.
@@ -71,6 +79,7 @@ impl Store {
         transaction.open_table(APPLICATIONS)?;
         transaction.open_table(REPLICAS)?;
         transaction.open_table(NAMES)?;
+        transaction.open_table(ACCOUNTS)?;
         transaction.open_table(SINGLES)?;
         transaction.commit()?;
         Ok(Store(database))
@@ -100,6 +109,17 @@ impl Store {
         all.revocations = singles.get(REVOCATIONS)?.map(|v| v.value().to_vec());
         let next = singles.get(NEXT_REPLICA)?;
         all.next_replica = next.map(|v| parse(v.value())).transpose()?;
+        all.seen = singles.get(SEEN)?.map(|v| parse(v.value())).transpose()?;
+        for row in read.open_table(ACCOUNTS)?.iter()? {
+            let (key, value) = row?;
+            let (account, application, rule) = key.value();
+            let key = AccountKey {
+                account: account.to_owned(),
+                application,
+                rule,
+            };
+            all.accounts.insert(key, parse(value.value())?);
+        }
         Ok(all)
     }
 
@@ -113,6 +133,7 @@ impl Store {
             let mut applications = transaction.open_table(APPLICATIONS)?;
             let mut replicas = transaction.open_table(REPLICAS)?;
             let mut names = transaction.open_table(NAMES)?;
+            let mut accounts = transaction.open_table(ACCOUNTS)?;
             let mut singles = transaction.open_table(SINGLES)?;
             for change in changes {
                 match change {
@@ -136,6 +157,13 @@ impl Store {
                     }
                     Change::Revocations(_, bytes) => {
                         singles.insert(REVOCATIONS, bytes.as_slice())?;
+                    }
+                    Change::Accounted(seen, sums) => {
+                        singles.insert(SEEN, emit(seen)?.as_slice())?;
+                        for (key, amount) in sums {
+                            let place = (key.account.as_str(), key.application, key.rule);
+                            accounts.insert(place, emit(amount)?.as_slice())?;
+                        }
                     }
                     Change::NextReplica(number) => {
                         singles.insert(NEXT_REPLICA, emit(number)?.as_slice())?;

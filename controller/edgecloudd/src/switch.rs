@@ -10,7 +10,7 @@ use openflow::{Flow, PortNumber};
 use tokio::process::Command;
 
 use crate::config::{Mac, SwitchConfig};
-use crate::ovs::{Bridge, Database, Handle, Owner, Settings};
+use crate::ovs::{Bridge, Counters, Database, Handle, Owner, Settings};
 use crate::pipeline::DesiredState;
 
 /// The switch did not do it. What it holds is as before, or unknown: ask again.
@@ -27,6 +27,8 @@ pub trait Switch: Send + Sync {
     async fn flush_zone(&self, zone: u16) -> Result<(), SwitchError>;
     /// What the switch holds.
     async fn flows(&self) -> Result<Vec<Flow>, SwitchError>;
+    /// What the flows that carry traffic counted, with those that went since the last call.
+    async fn counters(&self) -> Result<Counters, SwitchError>;
     /// The port of an interface; plugs it in if it is not.
     async fn plug(&self, interface: &str) -> Result<PortNumber, SwitchError>;
     /// The port of an interface that is plugged in.
@@ -128,6 +130,10 @@ impl Switch for OpenVswitch {
     async fn flows(&self) -> Result<Vec<Flow>, SwitchError> {
         let installed = self.handle.installed().await.map_err(told)?;
         Ok(installed.flows.into_values().collect())
+    }
+
+    async fn counters(&self) -> Result<Counters, SwitchError> {
+        self.handle.counters().await.map_err(told)
     }
 
     async fn plug(&self, interface: &str) -> Result<PortNumber, SwitchError> {

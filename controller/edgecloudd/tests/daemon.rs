@@ -9,6 +9,7 @@ use edgecloudd::api::documents::{Launch, Registration, Stop};
 use edgecloudd::config::Config;
 use edgecloudd::daemon::{Daemon, now};
 use edgecloudd::domains::{Domains, DomainsError, Found, Spec};
+use edgecloudd::ovs::Counters;
 use edgecloudd::pipeline::{DesiredState, Host, ReplicaState, Side};
 use edgecloudd::switch::{Switch, SwitchError};
 use manifest::{
@@ -60,6 +61,9 @@ impl Switch for Site {
     }
     async fn flows(&self) -> Result<Vec<Flow>, SwitchError> {
         Ok(vec![])
+    }
+    async fn counters(&self) -> Result<Counters, SwitchError> {
+        Ok(Counters::default())
     }
     async fn plug(&self, interface: &str) -> Result<PortNumber, SwitchError> {
         self.0

@@ -200,6 +200,28 @@ pub struct Trace {
     pub target_port: u16,
 }
 
+/// `GET /v1/accounts`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accounts {
+    /// By account, application and rule.
+    pub accounts: Vec<Account>,
+}
+
+/// What a rule's flows carried, both ways, from the first packet on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The account that pays.
+    pub account: String,
+    /// The application's number.
+    pub application: u32,
+    /// The rule, from 0; none for what the flows of all its rules carried together.
+    pub rule: Option<u16>,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of frames, without the frame check sequence.
+    pub bytes: u64,
+}
+
 /// `GET /v1/names`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Names {

@@ -22,7 +22,7 @@
 //! | `POST /v1/revocations` [`documents::Revocations`] | [`documents::Revoked`] |
 //! | `GET /v1/flows` | [`documents::Flows`] |
 //! | `POST /v1/trace` [`documents::Trace`] | what would become of a packet, explained |
-//! | `GET /v1/accounts` | bytes and packets by account, application and rule |
+//! | `GET /v1/accounts` | [`documents::Accounts`] |
 //! | `GET /v1/names` | [`documents::Names`] |
 //! | `GET /metrics` | Prometheus' text |
 //! | `GET /health`, `GET /ready` | 200 while it lives; 200 once the switch holds what is desired |

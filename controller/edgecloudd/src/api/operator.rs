@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 
 use super::documents::{
-    Applications, Domain, Domains, Flows, Launch, Names, Revocations, Revoked, Stop,
+    Accounts, Applications, Domain, Domains, Flows, Launch, Names, Revocations, Revoked, Stop,
 };
 use super::problem::malformed;
 use crate::daemon::Daemon;
@@ -35,6 +35,7 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/applications/{number}/revoke", post(revoke))
         .route("/v1/revocations", post(revocations))
         .route("/v1/flows", get(flows))
+        .route("/v1/accounts", get(accounts))
         .route("/v1/names", get(names))
         .route("/metrics", get(metrics))
         .route("/health", get(async || "lives\n"))
@@ -100,6 +101,10 @@ async fn revocations(State(daemon): Shared, body: Body<Revocations>) -> Answer<R
 
 async fn flows(State(daemon): Shared) -> Answer<Flows> {
     daemon.flows().await.map(Json)
+}
+
+async fn accounts(State(daemon): Shared) -> Answer<Accounts> {
+    daemon.accounts().await.map(Json)
 }
 
 async fn names(State(daemon): Shared) -> Json<Names> {

@@ -44,6 +44,8 @@ const SWITCH_TIME_MAX: Duration = Duration::from_secs(20);
 const SWITCH_RETRY: Duration = Duration::from_millis(500);
 /// Between looks for tokens that expired and names that nobody needs.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
+/// Between looks at what the switch counted: what it counted since is lost when it is killed.
+const ACCOUNT_EVERY: Duration = Duration::from_secs(5);
 
 /// The daemon of a host.
 pub struct Daemon {
@@ -63,6 +65,8 @@ pub struct Daemon {
     interest: watch::Sender<Interest>,
     /// Messages to the switch since the start.
     sent: AtomicUsize,
+    /// Held while the switch is asked what it counted: answers are added in their order.
+    accounting: tokio::sync::Mutex<()>,
 }
 
 /// The clock.

@@ -10,8 +10,8 @@ use openflow::PortNumber;
 
 use super::{Daemon, lock, now};
 use crate::api::documents::{
-    Application, Applications, Challenge, Domain, DomainState, Domains, Flow, Flows, Names,
-    Registration, Rule,
+    Account, Accounts, Application, Applications, Challenge, Domain, DomainState, Domains, Flow,
+    Flows, Names, Registration, Rule,
 };
 use crate::api::{LOG_BYTES_MAX, POLL_SECONDS_MAX};
 use crate::config::Mac;
@@ -125,6 +125,44 @@ impl Daemon {
         flows.sort_by_key(|flow| (flow.key.table, std::cmp::Reverse(flow.key.priority)));
         let flows = flows.iter().map(described_flow).collect();
         Ok(Flows { flows })
+    }
+
+    /// Adds up what the switch counted since the last time.
+    ///
+    /// # Errors
+    /// The switch, or the database.
+    pub async fn account(&self) -> Result<(), Refusal> {
+        let _in_order = self.accounting.lock().await;
+        let counters = self.switch.counters().await;
+        let counters = counters.map_err(|error| Refusal::Switch(error.to_string()))?;
+        if counters.lost > 0 {
+            tracing::error!(flows = counters.lost, "went uncounted");
+        }
+        let mut state = lock(&self.state);
+        if let Some(change) = state.accounted(&counters) {
+            let changes = [change];
+            self.store.write(&changes)?;
+            changes.into_iter().for_each(|change| state.take(change));
+        }
+        Ok(())
+    }
+
+    /// What was carried until now, by who pays.
+    ///
+    /// # Errors
+    /// The switch, or the database.
+    pub async fn accounts(&self) -> Result<Accounts, Refusal> {
+        self.account().await?;
+        let state = lock(&self.state);
+        let accounts = state.accounts.iter().map(|(key, amount)| Account {
+            account: key.account.clone(),
+            application: key.application,
+            rule: Some(key.rule).filter(|rule| *rule != Cookie::NO_RULE),
+            packets: amount.packets,
+            bytes: amount.bytes,
+        });
+        let accounts = accounts.collect();
+        Ok(Accounts { accounts })
     }
 
     /// For the metrics.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use manifest::{ReplayWindow, RevocationList, Signed, Token};
 use tokio::sync::watch;
 
-use super::{Daemon, TIDY_EVERY, lock};
+use super::{ACCOUNT_EVERY, Daemon, TIDY_EVERY, lock};
 use crate::config::Config;
 use crate::domains::Domains;
 use crate::pipeline::Host;
@@ -64,6 +64,7 @@ impl Daemon {
             applied: watch::Sender::new(0),
             interest: watch::Sender::new(interest),
             sent: AtomicUsize::new(0),
+            accounting: tokio::sync::Mutex::new(()),
         });
         daemon.find_all().await?;
         let applier = Arc::clone(&daemon);
@@ -74,6 +75,15 @@ impl Daemon {
             loop {
                 tokio::time::sleep(TIDY_EVERY).await;
                 tidier.tidy();
+            }
+        });
+        let accountant = Arc::clone(&daemon);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(ACCOUNT_EVERY).await;
+                if let Err(error) = accountant.account().await {
+                    tracing::warn!(%error, "not accounted; tried again");
+                }
             }
         });
         Ok(daemon)
@@ -158,6 +168,8 @@ fn recall(remembered: Remembered, config: &Config) -> State {
             Err(error) => tracing::error!(%error, "the revocation list is no longer believed"),
         }
     }
+    state.accounts = remembered.accounts;
+    state.seen = remembered.seen.unwrap_or_default();
     state.next_replica = remembered.next_replica.unwrap_or(1);
     state
 }

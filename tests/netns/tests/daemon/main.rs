@@ -181,6 +181,19 @@ fn a_daemon_that_is_killed_goes_on_where_it_was() -> Outcome {
     assert_eq!(daemon.domain("one")?, known);
     answers(5)?;
 
+    // What is accounted grows with what is carried, over the daemon's death and the switch's.
+    let accounted = |daemon: &Daemon| -> Outcome<u64> {
+        let all = daemon.succeed("GET", "/v1/accounts", &Value::Null)?;
+        let all = all["accounts"].as_array().cloned().unwrap_or_default();
+        assert!(all.iter().all(|one| one["account"] == "photos"), "{all:?}");
+        Ok(all.iter().filter_map(|one| one["packets"].as_u64()).sum())
+    };
+    // Open vSwitch tells what its datapath counted within a second or so.
+    wait_for("something is accounted", || Ok(accounted(&daemon)? > 0))?;
+    let first = accounted(&daemon)?;
+    wait_for("more is accounted", || Ok(accounted(&daemon)? > first))?;
+    let second = accounted(&daemon)?;
+
     // Another switch is not: it gets everything again.
     switch.kill_vswitchd()?;
     switch.start_vswitchd()?;
@@ -197,6 +210,7 @@ fn a_daemon_that_is_killed_goes_on_where_it_was() -> Outcome {
     let daemon = Daemon::start(&switch)?;
     site.wait_for_answer("one")?;
     assert!(daemon.domain("one")?.is_some_and(|again| again["id"] != id));
+    assert!(accounted(&daemon)? >= second);
     held.kill()?;
     held.wait()?;
     Ok(())
