@@ -19,6 +19,7 @@ mod json;
 mod owner;
 mod reconcile;
 mod session;
+mod trace;
 
 pub use connection::{Connection, EVENTS_MAX};
 pub use counters::{Counted, Counters};
@@ -29,3 +30,4 @@ pub use owner::{
 };
 pub use reconcile::{Report, change, dump, reconcile};
 pub use session::{ANSWER_WITHIN, DUMP_MAX, Session, SessionError, UNASKED_MAX};
+pub use trace::{Carried, Fate, Probe, TraceError, Traced, trace};

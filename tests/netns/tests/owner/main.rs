@@ -3,6 +3,7 @@
 
 mod people;
 mod site;
+mod traces;
 mod traffic;
 
 use std::sync::Arc;
