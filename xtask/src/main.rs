@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod conformance;
 mod fuzz;
 mod image;
 mod symbolize;
@@ -30,6 +31,8 @@ enum Command {
     Test(test::Options),
     /// A benchmark with its peer in the same run
     Bench(bench::Options),
+    /// An outside suite put to the cache, against a table of what passes
+    Conformance(conformance::Options),
     /// What reads bytes of others' making, under libFuzzer
     Fuzz(fuzz::Options),
 }
@@ -51,6 +54,7 @@ fn run() -> anyhow::Result<()> {
         Command::Testbed(options) => testbed::run(options),
         Command::Test(options) => test::run(options),
         Command::Bench(options) => bench::run(options),
+        Command::Conformance(options) => conformance::run(options),
         Command::Fuzz(options) => fuzz::run(options),
     }
 }
