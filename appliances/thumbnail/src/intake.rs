@@ -60,11 +60,15 @@ impl Thumbnailer {
             }
         };
         let path = upload.path().to_owned();
-        match self.store(&mut upload, length, arriving).await? {
-            Ok(()) => {}
-            Err(reason) => {
+        match self.store(&mut upload, length, arriving).await {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => {
                 self.abandon(&path).await;
                 return Ok(Err(reason));
+            }
+            Err(refused) => {
+                self.abandon(&path).await;
+                return Err(refused);
             }
         }
         // It is durable.
