@@ -258,7 +258,7 @@ impl Owner {
         session.listen().await?;
         let sent = match self.settle(&mut session).await {
             Ok(sent) => sent,
-            Err(refusal @ SessionError::Refused { .. }) => {
+            Err(refusal) if is_refusal(&refusal) => {
                 // The switch is there all the same, and keeps what it had.
                 tracing::error!(%refusal, "the switch refuses what is desired");
                 0
@@ -388,7 +388,7 @@ impl Owner {
     async fn audit(&mut self, session: &mut Session) -> Result<(), SessionError> {
         self.installed = None;
         let sent = match self.settle(session).await {
-            Err(SessionError::Refused { .. }) => 0,
+            Err(refusal) if is_refusal(&refusal) => 0,
             other => other?,
         };
         if sent != 0 {
@@ -537,10 +537,14 @@ fn share<T: Clone>(
 /// What who asked is told, and whether the session goes on.
 fn split<T>(error: SessionError) -> (Result<T, OwnerError>, Result<(), SessionError>) {
     let text = error.to_string();
-    match error {
-        SessionError::Refused { .. } | SessionError::Peer(_) | SessionError::Emit(_) => {
-            (Err(OwnerError::Refused(text)), Ok(()))
-        }
-        ends => (Err(OwnerError::Away(text)), Err(ends)),
+    match is_refusal(&error) {
+        true => (Err(OwnerError::Refused(text)), Ok(())),
+        false => (Err(OwnerError::Away(text)), Err(error)),
     }
+}
+
+/// Whether the switch is there all the same, and keeps what it had.
+fn is_refusal(error: &SessionError) -> bool {
+    use SessionError::{Emit, Peer, Refused};
+    matches!(error, Refused { .. } | Peer(_) | Emit(_))
 }

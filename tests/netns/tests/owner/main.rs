@@ -173,3 +173,34 @@ fn the_database_makes_the_bridge_once_and_knows_its_ports() -> Outcome {
         Ok(())
     })
 }
+
+#[test]
+fn a_state_that_the_switch_refuses_ends_no_session() -> Outcome {
+    let switch = Switch::start()?;
+    block_on(async {
+        let handle = owner(&switch);
+        handle.apply(Arc::new(state(photos()))).await?;
+        // Table 0 is full from now on: a replica that comes has no room there.
+        let before = handle.installed().await?;
+        switch.vsctl(&[
+            "set",
+            "bridge",
+            BRIDGE,
+            "flow_tables:0=@t",
+            "--",
+            "--id=@t",
+            "create",
+            "flow_table",
+            "flow_limit=1",
+            "overflow_policy=refuse",
+        ])?;
+        let error = handle
+            .apply(Arc::new(state(site::photos_with(30))))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, OwnerError::Refused(_)), "{error}");
+        assert!(handle.installed().await? == before);
+        assert_eq!(handle.apply(Arc::new(state(photos()))).await?.sent, 0);
+        Ok(())
+    })
+}
