@@ -103,9 +103,6 @@ fn wanted((width, height): (u32, u32), sizes: &[Size]) -> (u16, u16) {
 
 fn stopped_or_broken(error: &jpeg_decoder::Error) -> PictureError {
     match error {
-        jpeg_decoder::Error::Io(error) if error.kind() == io::ErrorKind::Interrupted => {
-            PictureError::Stopped
-        }
         jpeg_decoder::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
             PictureError::Stopped
         }
@@ -116,47 +113,74 @@ fn stopped_or_broken(error: &jpeg_decoder::Error) -> PictureError {
 /// The file, at the decoder's pace. Behind its end come end markers, so that a file that was cut gives the
 /// part that is there, as libjpeg does.
 struct Paced<'a> {
-    bytes: &'a [u8],
+    /// Up to the next call of the pace; the decoder reads byte by byte, so this is its fast path.
+    now: &'a [u8],
+    later: &'a [u8],
     pace: Pace<'a>,
-    since_pace: usize,
-    /// End markers that were given.
+    /// End markers that may still be given.
     ends: usize,
 }
 
-const END: [u8; 2] = [0xff, 0xd9];
-/// A decoder that has not understood by then never will.
-const ENDS_MAX: usize = 1 << 16;
+/// End markers, many at a time.
+const ENDS: [u8; 512] = {
+    let mut ends = [0xff; 512];
+    let mut at = 1;
+    while at < ends.len() {
+        ends[at] = 0xd9;
+        at += 2;
+    }
+    ends
+};
+/// A decoder that has not understood after so many blocks of end markers never will.
+const ENDS_MAX: usize = 256;
 
 impl<'a> Paced<'a> {
     fn new(bytes: &'a [u8], pace: Pace<'a>) -> Paced<'a> {
         Paced {
-            bytes,
+            now: &[],
+            later: bytes,
             pace,
-            since_pace: 0,
-            ends: 0,
+            ends: ENDS_MAX,
         }
+    }
+
+    #[cold]
+    fn go_on(&mut self) -> io::Result<()> {
+        // Not `Interrupted`, upon which a reader tries again.
+        (self.pace)().map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+        if self.later.is_empty() {
+            if self.ends > 0 {
+                self.ends -= 1;
+                self.now = &ENDS;
+            }
+            return Ok(());
+        }
+        (self.now, self.later) = self.later.split_at(self.later.len().min(BYTES_PER_PACE));
+        Ok(())
     }
 }
 
 impl Read for Paced<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = match self.bytes.is_empty() {
-            false => self.bytes.read(buffer)?,
-            true if self.ends >= ENDS_MAX => 0,
-            true => {
-                for byte in buffer.iter_mut() {
-                    *byte = END[self.ends % END.len()];
-                    self.ends += 1;
-                }
-                buffer.len()
-            }
-        };
-        self.since_pace += read;
-        if self.since_pace >= BYTES_PER_PACE {
-            self.since_pace = 0;
-            // Not `Interrupted`, upon which a reader tries again.
-            (self.pace)().map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+        if self.now.is_empty() {
+            self.go_on()?;
         }
-        Ok(read)
+        self.now.read(buffer)
+    }
+
+    #[inline]
+    fn read_exact(&mut self, mut buffer: &mut [u8]) -> io::Result<()> {
+        if let Some((taken, rest)) = self.now.split_at_checked(buffer.len()) {
+            buffer.copy_from_slice(taken);
+            self.now = rest;
+            return Ok(());
+        }
+        while !buffer.is_empty() {
+            match self.read(buffer)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => buffer = &mut buffer[read..],
+            }
+        }
+        Ok(())
     }
 }
