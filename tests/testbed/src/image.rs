@@ -41,12 +41,14 @@ const RECIPE: Recipe = Recipe {
         "openvswitch-switch",
         "bridge-utils",
         "conntrack",
+        "dnsmasq-base",
         "ethtool",
         "iproute2",
         // What tests look and poke with. The busybox has no dynamic linker: it is the user space
         // of the initial RAM disks, too.
         "busybox-static",
         "curl",
+        "freeradius",
         "iperf3",
         "iputils-ping",
         "kmod",
@@ -55,6 +57,7 @@ const RECIPE: Recipe = Recipe {
         "python3-scapy",
         "tcpdump",
         // What benchmarks load guests with, and the server that the Linux guest runs.
+        "nghttp2-client",
         "nginx",
         "wrk",
     ],
