@@ -1,8 +1,8 @@
 //! `cargo xtask test`: everything that CI runs.
 //!
 //! Steps in order of what they cost: format, lints, unit tests (the rules of the tree are among
-//! them), a little fuzzing, then the scenarios as Linux processes and on Xen. A step that fails does not stop the later
-//! ones. The last line is `N passed, N failed`: single tests and scenarios are counted, and a step
+//! them), a little fuzzing, outside suites, then the scenarios as Linux processes and on Xen. A step
+//! that fails does not stop the later ones. The last line is `N passed, N failed`: single tests and scenarios are counted, and a step
 //! that has none (or could not start, or failed without a failed test) counts as one.
 
 mod packages;
@@ -46,7 +46,7 @@ struct Step {
     takes_filter: bool,
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step {
         part: Part::Unit,
         title: "format",
@@ -81,6 +81,12 @@ const STEPS: [Step; 8] = [
         part: Part::Unit,
         title: "fuzz targets, some thousand inputs each",
         cargo: "run --quiet --package xtask --locked -- fuzz --check",
+        takes_filter: false,
+    },
+    Step {
+        part: Part::Unit,
+        title: "outside suites, against a table of what passes",
+        cargo: "run --quiet --package xtask --locked -- conformance",
         takes_filter: false,
     },
     Step {

@@ -8,13 +8,15 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 /// Programs, and the packages they are in.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("ovs-vswitchd", "openvswitch-switch"),
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),
     ("ping", "iputils-ping"),
     ("pip3", "python3-pip"),
     ("unshare", "util-linux"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
 ];
 
 /// Where they may be; a user's `PATH` may lack the folders of the superuser.
