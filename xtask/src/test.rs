@@ -114,7 +114,7 @@ struct Tally {
 pub(crate) fn run(options: Options) -> Result<()> {
     let mut total = Tally::default();
     let mut ran_any = false;
-    if options.only.is_none_or(|only| only == Part::Unit) {
+    if options.only != Some(Part::Xen) {
         packages::install_missing()?;
     }
     for step in &STEPS {

@@ -3,7 +3,7 @@
 use crate::World;
 use crate::scenario::Scenario;
 use crate::topics::{
-    bad_input, clocks, configuration, disk, endings, faults, images, many, memory, network,
+    bad_input, cache, clocks, configuration, disk, endings, faults, images, many, memory, network,
     programs, random, service,
 };
 
@@ -30,6 +30,7 @@ fn all() -> Vec<Scenario> {
         disk::scenarios(),
         network::scenarios(),
         service::scenarios(),
+        cache::scenarios(),
         many::scenarios(),
     ]
     .into_iter()

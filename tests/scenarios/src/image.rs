@@ -15,10 +15,16 @@ pub(crate) struct Image {
     pub(crate) program: &'static str,
 }
 
-/// The HTTPS service. This and the next are the images here that are built as for production.
+/// The HTTPS service. This and the next two are the images here that are built as for production.
 pub(crate) const HELLO: Image = Image {
     package: "hello",
     program: "hello",
+};
+
+/// The HTTP cache.
+pub(crate) const CACHE: Image = Image {
+    package: "cache",
+    program: "cache",
 };
 
 /// The smallest plain program.
@@ -58,7 +64,7 @@ impl Image {
     /// The arguments of `cargo xtask image`.
     fn build_arguments(self) -> Vec<String> {
         let words = match self {
-            HELLO | GREETING => format!("image {}", self.name()),
+            HELLO | GREETING | CACHE => format!("image {}", self.name()),
             _ => format!(
                 "image --fast --package {} --bin {} --name {}",
                 self.package,

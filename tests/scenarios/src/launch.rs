@@ -7,7 +7,11 @@ use crate::image::Image;
 pub(crate) struct Launch {
     pub(crate) image: Image,
     pub(crate) words: Words,
+    /// Names and values, which contain no single quote and no line's end.
+    pub(crate) environment: Vec<(&'static str, String)>,
     pub(crate) memory_mib: u32,
+    /// A file that is the domain's `/dev/xvda`; a process is told its path like any other word.
+    pub(crate) disk: Option<String>,
 }
 
 /// The words a program gets.
@@ -27,8 +31,22 @@ impl Launch {
         Launch {
             image,
             words: Words::Arguments(Vec::new()),
+            environment: Vec::new(),
             memory_mib: Self::MEMORY_MIB,
+            disk: None,
         }
+    }
+
+    /// Sets a variable of the environment.
+    pub(crate) fn variable(mut self, name: &'static str, value: impl Into<String>) -> Launch {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    /// Gives a domain a file of dom0 as its disk.
+    pub(crate) fn disk(mut self, path: impl Into<String>) -> Launch {
+        self.disk = Some(path.into());
+        self
     }
 
     /// Sets the arguments, separated by blanks.
@@ -49,11 +67,16 @@ impl Launch {
 
     /// The domain's command line. Arguments are plain words here, so `--` is all the quoting they need.
     pub(crate) fn as_command_line(&self) -> String {
-        match &self.words {
+        let variables = self
+            .environment
+            .iter()
+            .map(|(name, value)| format!("{name}='{value}' "));
+        let words = match &self.words {
             Words::CommandLine(line) => line.clone(),
             Words::Arguments(words) if words.is_empty() => String::new(),
             Words::Arguments(words) => format!("-- {}", words.join(" ")),
-        }
+        };
+        variables.collect::<String>() + &words
     }
 }
 

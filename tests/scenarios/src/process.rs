@@ -3,7 +3,7 @@
 use std::io::{self, BufRead as _, BufReader};
 use std::panic::resume_unwind;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -32,6 +32,8 @@ impl Processes {
             "guests",
             "--package",
             "faults",
+            "--package",
+            "cache",
         ];
         let output = Command::new(cargo)
             .args(arguments)
@@ -84,14 +86,36 @@ impl Processes {
         })
     }
 
+    /// Starts a program in a network namespace; it is killed when the result is dropped.
+    pub(crate) fn start(&self, launch: &Launch, namespace: &str) -> Result<Started> {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace]);
+        self.finish(&mut command, launch)?;
+        let mut child = command
+            .stderr(Stdio::inherit())
+            .spawn()
+            .with_context(|| format!("cannot start {command:?}"))?;
+        let lines = child.stdout.take().context("no pipe")?;
+        Ok(Started {
+            child,
+            lines: BufReader::new(lines),
+        })
+    }
+
     /// The program with its arguments, no environment, and its memory as address space. A process
     /// needs half as much again for its libraries and the stacks of its threads.
     fn command(&self, launch: &Launch) -> Result<Command> {
+        let mut command = Command::new("timeout");
+        command.arg("--signal=KILL").arg(LIMIT_S.to_string());
+        self.finish(&mut command, launch)?;
+        Ok(command)
+    }
+
+    /// Everything behind the words that a command begins with.
+    fn finish(&self, command: &mut Command, launch: &Launch) -> Result<()> {
         let Words::Arguments(arguments) = &launch.words else {
             bail!("a process has arguments, no command line");
         };
-        let mut command = Command::new("timeout");
-        command.arg("--signal=KILL").arg(LIMIT_S.to_string());
         command.arg("prlimit").arg(format!(
             "--as={}",
             u64::from(launch.memory_mib) * 3 / 2 * (1 << 20)
@@ -101,9 +125,40 @@ impl Processes {
             .args(arguments);
         command
             .env_clear()
+            .envs(launch.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        Ok(command)
+        Ok(())
+    }
+}
+
+/// A program that runs. All that starts it become it, so its process id is its own.
+pub(crate) struct Started {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Started {
+    /// Reads what it prints, up to a line that contains this.
+    pub(crate) fn wait_for(&mut self, text: &str) -> Result<()> {
+        let mut transcript = String::new();
+        loop {
+            let before = transcript.len();
+            if self.lines.read_line(&mut transcript)? == 0 {
+                bail!("it ended before it said {text:?}:\n{transcript}");
+            }
+            if transcript[before..].contains(text) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

@@ -103,11 +103,12 @@ impl Xen {
     /// The text of the `xl.cfg`.
     pub(crate) fn config(&self, launch: &Launch) -> Result<String> {
         let kernel = self.install(launch.image)?;
-        Ok(config(
-            &kernel,
-            launch.memory_mib,
-            &launch.as_command_line(),
-        ))
+        let config = config(&kernel, launch.memory_mib, &launch.as_command_line());
+        let disk = launch
+            .disk
+            .iter()
+            .map(|target| format!("disk = [\"format=raw,vdev=xvda,access=rw,target={target}\"]\n"));
+        Ok(config + &disk.collect::<String>())
     }
 
     /// Boots a guest. It is created paused, because one that ends at once has no number any more

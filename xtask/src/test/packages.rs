@@ -1,4 +1,5 @@
-//! The Debian packages that unit tests need: a real switch, and what makes hosts beside it.
+//! The Debian packages that unit tests and scenarios as processes need: a real switch, what makes hosts
+//! beside it, origins and their clients.
 //!
 //! The testbed installs its own; what is here is for the tests that run on this machine.
 
@@ -8,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 /// Programs, and the packages they are in.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("ovs-vswitchd", "openvswitch-switch"),
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),
@@ -17,6 +18,9 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("unshare", "util-linux"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("nginx", "nginx-light"),
+    ("curl", "curl"),
+    ("tc", "iproute2"),
 ];
 
 /// Where they may be; a user's `PATH` may lack the folders of the superuser.

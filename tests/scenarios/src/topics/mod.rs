@@ -1,6 +1,7 @@
 //! The scenarios by topic.
 
 pub(crate) mod bad_input;
+pub(crate) mod cache;
 pub(crate) mod clocks;
 pub(crate) mod configuration;
 pub(crate) mod disk;

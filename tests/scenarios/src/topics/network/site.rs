@@ -77,6 +77,11 @@ impl<'x> Site<'x> {
         )
     }
 
+    /// The namespace of the clients.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.name
+    }
+
     /// The bridge in dom0.
     pub(crate) fn bridge(&self) -> &str {
         &self.name
