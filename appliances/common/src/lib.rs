@@ -23,6 +23,7 @@
 //! *Threats.* Clients are hostile: [`limits`] bounds what one of them, and all together, can hold.
 //! Keys and tokens are in no message and in no `Debug` output.
 
+mod beside;
 mod certificate;
 mod connection;
 mod drain;
@@ -39,11 +40,13 @@ mod service;
 pub mod settings;
 mod stage;
 
+pub use beside::Beside;
 pub use connection::Ends;
 pub use drain::Drain;
 pub use log::Log;
 pub use readiness::{Gate, Readiness};
 pub use refusal::{Refusal, Refusals};
+pub use registration::{AskError, Metadata};
 pub use service::{BAD_SETTINGS, run};
 pub use settings::NoSettings;
 pub use stage::{Background, Failure, Stage};

@@ -43,6 +43,8 @@ pub const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
 
 /// For a question to the metadata service, which is one hop away.
 pub const CONTROLLER_TIME_MAX: Duration = Duration::from_secs(10);
+/// Bytes of an answer of the metadata service: the counters of twenty thousand clients fit.
+pub const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long the metadata service may keep the question for the state; it promises half a minute.
 pub const CONTROLLER_POLL_TIME_MAX: Duration = Duration::from_secs(45);
 /// Before the first retry at the metadata service.
@@ -51,5 +53,6 @@ pub const RETRY_TIME_MIN: Duration = Duration::from_millis(100);
 /// is not flooded.
 pub const RETRY_TIME_MAX: Duration = Duration::from_secs(10);
 
+const _: () = assert!(ANSWER_BYTES_MAX >= DOCUMENT_BYTES_MAX);
 // hyper panics on less.
 const _: () = assert!(HEAD_BYTES_MAX >= 8192);

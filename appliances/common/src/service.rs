@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use crate::beside::Beside;
 use crate::certificate::Certificate;
 use crate::connection::{self, Server};
 use crate::drain::Drain;
@@ -26,7 +27,7 @@ use crate::log::Log;
 use crate::management;
 use crate::metrics::Registry;
 use crate::readiness::Readiness;
-use crate::registration::Part;
+use crate::registration::{Metadata, Part};
 use crate::settings::{Addresses, Environment, Settings, SettingsError};
 use crate::stage::{Background, Failure, Stage};
 
@@ -96,6 +97,8 @@ where
         drain: drain.clone(),
         readiness,
         background: Background::default(),
+        metadata: controller.as_ref().map(Metadata::of),
+        beside: Beside::new(log.clone(), drain.clone(), Arc::clone(&certificate.config)),
     };
     // Until the appliance has ended those who watch are answered.
     let _management = watched(places.management, &stage);
@@ -197,7 +200,7 @@ fn watched<T>(listener: TcpListener, stage: &Stage<T>) -> JoinSet<()> {
 }
 
 /// Serves connections until the service drains; those that are open then.
-async fn accept(
+pub(crate) async fn accept(
     listener: TcpListener,
     server: Server,
     seats: Arc<Semaphore>,

@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 
+use crate::beside::Beside;
 use crate::drain::Drain;
 use crate::log::Log;
 use crate::metrics::Registry;
 use crate::readiness::Readiness;
 use crate::refusal::{Refusal, Refusals};
+use crate::registration::Metadata;
 
 /// Why an appliance cannot start; it ends with it on standard error.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -29,6 +31,11 @@ pub struct Stage<T> {
     pub readiness: Readiness,
     /// What runs beside its requests.
     pub background: Background,
+    /// The host's metadata service, for what an appliance's token grants beyond packets; none where
+    /// it stands alone.
+    pub metadata: Option<Metadata>,
+    /// Listeners beside those for clients.
+    pub beside: Beside,
 }
 
 /// Tasks that run beside the requests. When the appliance ends they hear of it by [`Drain::begun`]

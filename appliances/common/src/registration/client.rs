@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::limits::DOCUMENT_BYTES_MAX;
+use crate::limits::ANSWER_BYTES_MAX;
 
 /// Where the metadata service is: `http://HOST[:PORT]/PATH/`.
 #[derive(Clone, Debug)]
@@ -23,15 +23,21 @@ pub(crate) struct Service {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AskError {
+#[non_exhaustive]
+pub enum AskError {
+    /// No connection.
     #[error("the metadata service at {0} cannot be reached: {1}")]
     Unreachable(String, std::io::Error),
+    /// No answer in time.
     #[error("the metadata service does not answer")]
     Silent,
+    /// The connection ended.
     #[error("the metadata service broke off: {0}")]
     Broken(Box<dyn std::error::Error + Send + Sync>),
+    /// Another status than success, and what was said.
     #[error("the metadata service says {0}: {1}")]
     Refused(StatusCode, String),
+    /// None of the answers that the interface promises.
     #[error("the metadata service's answer makes no sense: {0}")]
     Nonsense(&'static str),
 }
@@ -97,7 +103,7 @@ impl Service {
             .map_err(|_| AskError::Nonsense("its address cannot be asked"))?;
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), DOCUMENT_BYTES_MAX);
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
         let body = body.collect().await.map_err(AskError::Broken)?;
         Ok((status, body.to_bytes()))
     }

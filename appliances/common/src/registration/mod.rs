@@ -24,7 +24,7 @@ use data_encoding::BASE64;
 use serde::Deserialize;
 use tokio::time::sleep;
 
-use client::AskError;
+pub use client::AskError;
 pub(crate) use client::Service;
 pub(crate) use proof::HolderKey;
 
@@ -41,6 +41,30 @@ use crate::readiness::Readiness;
 pub(crate) struct Controller {
     pub(crate) service: Service,
     pub(crate) key: HolderKey,
+}
+
+/// The host's metadata service, which an appliance asks for what its token grants. It knows who asks
+/// by the address, and believes it after the registration's proof.
+#[derive(Clone, Debug)]
+pub struct Metadata(Service);
+
+impl Metadata {
+    pub(crate) fn of(controller: &Controller) -> Self {
+        Self(controller.service.clone())
+    }
+
+    /// Asks; the body of a good answer. The path has no slash before it: `admissions`.
+    ///
+    /// # Errors
+    /// The service is away, refuses, or answers with nonsense.
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<Bytes, AskError> {
+        self.0.ask(method, path, body, CONTROLLER_TIME_MAX).await
+    }
 }
 
 /// `GET nonce`.

@@ -1,0 +1,45 @@
+//! What clients can hold at most, each limit with its reason.
+
+use std::time::Duration;
+
+/// Sessions at once: a large station at noon, in less than 16 MB of memory.
+pub const SESSIONS_MAX: usize = 20_000;
+/// Passes that are remembered, with and without a session: vouchers of a season.
+pub const PASSES_MAX: usize = 50_000;
+/// Vouchers that are known at once.
+pub const VOUCHERS_MAX: usize = 50_000;
+/// Vouchers that one request makes: what a printer prints in one go.
+pub const VOUCHERS_PER_REQUEST_MAX: u16 = 1000;
+/// Tokens that are remembered until they expire, so that none is good twice. At the most that is
+/// verified in a second they last for a second; then tokens are refused until some have expired.
+pub const REPLAYS_MAX: usize = 20_000;
+/// Longest body of a form: a token and its field's name fit.
+pub const FORM_BYTES_MAX: usize = 4096;
+/// Longest name of a subscriber, as RADIUS allows.
+pub const NAME_BYTES_MAX: usize = 253;
+/// Longest password: RFC 2865, section 5.2.
+pub const PASSWORD_BYTES_MAX: usize = 128;
+/// Longest publisher's token: a handful of claims in base64.
+pub const TOKEN_BYTES_MAX: usize = 2048;
+/// Longest life of a publisher's token: it is made when it is needed, and remembered so long.
+pub const TOKEN_LIFE_SECONDS_MAX: u64 = 3600;
+/// How far a publisher's clock may be off.
+pub const CLOCK_SKEW_SECONDS: u64 = 60;
+
+/// Failed logins that a client may have at once, and how often another is allowed. Who mistypes is
+/// not locked out; who guesses a voucher of fifty bits needs some million years.
+pub const ATTEMPTS_AT_ONCE: u32 = 10;
+/// Seconds until a client may fail once more.
+pub const ATTEMPT_SECONDS: u64 = 6;
+/// Clients and accounts whose failures are remembered.
+pub const ATTEMPTS_REMEMBERED_MAX: usize = 20_000;
+/// Passwords that wait for their turn: each is worked on for some ten milliseconds, and takes
+/// 19 MiB for as long.
+pub const PASSWORDS_WAITING_MAX: usize = 64;
+
+/// How often sessions are looked at: a quota ends within this and the controller's answer.
+pub const LOOK_TIME: Duration = Duration::from_millis(500);
+/// How often what sessions carried is asked and written down.
+pub const COUNT_TIME: Duration = Duration::from_secs(2);
+/// Until what was refused by a controller, or did not reach it, is tried again.
+pub const RETRY_TIME: Duration = Duration::from_secs(2);
