@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,10 +11,16 @@ use anyhow::{Context as _, Result, ensure};
 use manifest::{Cidr, Name, PublicKey, Verifier};
 use serde::{Deserialize, Deserializer, de};
 
+use crate::resolver;
+
 /// Longest configuration.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Prefixes that domains get addresses of: one or two of each version.
 const PREFIXES_MAX: usize = 4;
+/// Servers that the resolver asks: it asks three at most for one question.
+const SERVERS_MAX: usize = 3;
+/// The port of DNS.
+const DNS_PORT: u16 = 53;
 
 /// The configuration file. Unknown keys are errors.
 #[derive(Debug, Clone, Deserialize)]
@@ -45,6 +51,9 @@ pub struct Config {
     /// How domains are asked whether they live.
     #[serde(default)]
     pub health: Health,
+    /// The resolver of the domains; without it they know nobody by name, and no rule that speaks
+    /// of a name permits anything.
+    pub resolver: Option<ResolverConfig>,
 }
 
 /// What domains are.
@@ -153,6 +162,27 @@ impl Health {
     }
 }
 
+/// The resolver.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ResolverConfig {
+    /// The operator's servers, in order of preference: addresses, with a port if it is not 53.
+    #[serde(deserialize_with = "all_servers")]
+    pub upstream: Vec<SocketAddr>,
+    /// Where it listens; without it on those of `network`'s `addresses` that are `resolvers`.
+    #[serde(default)]
+    pub listen: Vec<IpAddr>,
+    /// Who may ask beside the host's domains.
+    #[serde(default, deserialize_with = "all_parsed")]
+    pub clients: Vec<Cidr>,
+    /// Private addresses that names of the world may have all the same.
+    #[serde(default, deserialize_with = "all_parsed")]
+    pub private: Vec<Cidr>,
+    /// Whether names are asked in drawn letters, against those who guess answers.
+    #[serde(default = "yes")]
+    pub mixed_letters: bool,
+}
+
 /// A MAC address, as `02:00:00:00:00:02`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mac(pub [u8; 6]);
@@ -186,6 +216,24 @@ fn default_datapath() -> String {
 
 fn default_socket() -> PathBuf {
     "/run/edgecloud/edgecloudd.sock".into()
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn all_servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let server = |text: &String| {
+        let alone = text
+            .parse()
+            .map(|address: IpAddr| (address, DNS_PORT).into());
+        alone.or_else(|_| text.parse())
+    };
+    let all = texts.iter().map(|text| {
+        server(text).map_err(|error| format!("{text:?} is no server: {error}; write 192.0.2.53"))
+    });
+    all.collect::<Result<_, _>>().map_err(de::Error::custom)
 }
 
 fn parsed<'de, T, D>(deserializer: D) -> Result<T, D::Error>
@@ -264,7 +312,53 @@ impl Config {
             config.switch.access != config.switch.backhaul,
             "`access` and `backhaul` are one interface: give two"
         );
+        if let Some(resolver) = &config.resolver {
+            ensure!(
+                (1..=SERVERS_MAX).contains(&resolver.upstream.len()),
+                "`upstream` of the resolver has to have one to {SERVERS_MAX} servers"
+            );
+            ensure!(
+                !config.resolver_addresses().is_empty(),
+                "the resolver listens nowhere: give `listen`, or one of `addresses` in `resolvers`"
+            );
+        }
         Ok(config)
+    }
+
+    /// Where the resolver listens.
+    pub fn resolver_addresses(&self) -> Vec<SocketAddr> {
+        let given = self.resolver.iter().flat_map(|resolver| &resolver.listen);
+        let mut addresses: Vec<IpAddr> = given.copied().collect();
+        if addresses.is_empty() {
+            let own = self.network.addresses.iter().copied();
+            addresses = own.filter(|a| self.network.resolvers.contains(a)).collect();
+        }
+        addresses
+            .into_iter()
+            .map(|a| (a, DNS_PORT).into())
+            .collect()
+    }
+
+    /// What the resolver is for, if there is one.
+    pub fn resolver_settings(&self) -> Option<resolver::Settings> {
+        let resolver = self.resolver.as_ref()?;
+        let own = self.network.addresses.iter().filter_map(|address| {
+            let prefix = if address.is_ipv4() { 32 } else { 128 };
+            Cidr::new(*address, prefix)
+        });
+        let domains = self.domain_network.prefixes.clone();
+        Some(resolver::Settings {
+            listen: self.resolver_addresses(),
+            upstream: resolver.upstream.clone(),
+            mixes_letters: resolver.mixed_letters,
+            clients: resolver.clients.clone(),
+            filter: resolver::Filter {
+                own: own.chain(domains.iter().copied()).collect(),
+                clients: self.network.clients.clone(),
+                permitted: resolver.private.clone(),
+            },
+            domains,
+        })
     }
 
     /// What this host believes.
@@ -312,6 +406,17 @@ mod tests {
         );
         check("\"10.0.1.0/24\", ", "", &["one of IPv4"]);
         check("interval-ms = 200", "interval-ms = 1", &["20 to 60000"]);
+        check(
+            "[\"192.0.2.53\"]",
+            "[\"dns\"]",
+            &["is no server", "192.0.2.53"],
+        );
+        check("[\"192.0.2.53\"]", "[]", &["one to 3 servers"]);
+        check(
+            "resolvers = [\"10.0.1.1\"]",
+            "resolvers = []",
+            &["listens nowhere"],
+        );
         check("\"eth1\"", "\"eth0\"", &["one interface"]);
         check(
             "[\"ed25519:PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw\"]",

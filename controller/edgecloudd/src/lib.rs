@@ -8,7 +8,7 @@
 //!
 //! [`daemon`] owns the [`state`], writes it down ([`store`]) and keeps the [`mod@switch`] and the
 //! [`domains`] as it says; [`api`] is what operators and domains say to it, [`names`] what the
-//! resolver and it tell each other, [`refusal`] why it does not do something.
+//! [`resolver`] and it tell each other, [`refusal`] why it does not do something.
 
 #![forbid(unsafe_code)]
 
@@ -22,8 +22,10 @@ pub mod health;
 pub mod names;
 pub mod ovs;
 pub mod pipeline;
+mod places;
 pub mod reference;
 pub mod refusal;
+pub mod resolver;
 pub mod state;
 pub mod store;
 pub mod switch;

@@ -10,10 +10,13 @@ use edgecloudd::api::{metadata, operator, server};
 use edgecloudd::config::{Config, DhcpServer, Toolstack};
 use edgecloudd::daemon::Daemon;
 use edgecloudd::domains::{Domains, Processes, Xl};
+use edgecloudd::names::LEARNED_MAX;
 use edgecloudd::pipeline::{Host, METADATA, Side};
+use edgecloudd::resolver::{self, Resolver};
 use edgecloudd::switch::{OpenVswitch, Switch as _};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 /// The port of the metadata service.
 const METADATA_PORT: u16 = 80;
@@ -68,7 +71,11 @@ async fn run(config: Config) -> Result<()> {
     };
     let operator_listener = listen_for_operators(&config.socket)?;
     let socket = config.socket.clone();
+    let resolver = config.resolver_settings();
     let daemon = Daemon::start(config, host, Arc::new(switch), domains).await?;
+    if let Some(settings) = resolver {
+        resolve(&daemon, settings).await?;
+    }
     tokio::spawn(server::serve_domains(
         metadata_listener,
         metadata::router(Arc::clone(&daemon)),
@@ -80,6 +87,15 @@ async fn run(config: Config) -> Result<()> {
     tracing::info!(socket = %socket.display(), "ready");
     terminate.recv().await;
     tracing::info!("ended; domains and flows stay");
+    Ok(())
+}
+
+/// Starts the resolver, which learns for the daemon.
+async fn resolve(daemon: &Arc<Daemon>, settings: resolver::Settings) -> Result<()> {
+    let (learned, news) = mpsc::channel(LEARNED_MAX);
+    tokio::spawn(Arc::clone(daemon).keep_learning(news));
+    let known = daemon.known_names();
+    Resolver::start(settings, daemon.interest(), learned, known).await?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use manifest::{Cidr, Name, Peer, RevocationList, Rule, Timestamp, Token};
+use manifest::{Cidr, Name, NamePattern, Peer, RevocationList, Rule, Timestamp, Token};
 use openflow::PortNumber;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -396,7 +396,12 @@ impl State {
             }
             for grant in application.token.grants() {
                 match &grant.rule {
-                    Rule::Intercept(rule) => want(&mut interest, rule.to()),
+                    Rule::Intercept(rule) => {
+                        want(&mut interest, rule.to());
+                        if let Peer::Name(NamePattern::Exactly(name)) = rule.to() {
+                            interest.ahead.insert(name.clone());
+                        }
+                    }
                     Rule::Call(rule) => want(&mut interest, &rule.to),
                     Rule::Serve(rule) => {
                         let live = self.replicas_of(*number).filter(|(_, replica)| {
@@ -418,9 +423,8 @@ impl State {
     /// Names that nobody speaks of any more, and addresses that were kept long enough.
     pub fn stale_names(&self, now: Timestamp) -> Vec<Change> {
         let interest = self.interest();
-        let wanted = |name: &Name| interest.patterns.iter().any(|p| p.matches(name));
         let changes = self.names.iter().filter_map(|(name, record)| {
-            if !wanted(name) {
+            if !interest.wants(name) {
                 return Some(Change::NoName(name.clone()));
             }
             let current = record.current.clone();
@@ -437,8 +441,7 @@ impl State {
         current: BTreeSet<IpAddr>,
         now: Timestamp,
     ) -> Option<Change> {
-        let patterns = self.interest().patterns;
-        if !patterns.iter().any(|pattern| pattern.matches(name)) {
+        if !self.interest().wants(name) {
             return None;
         }
         let before = self.names.get(name);

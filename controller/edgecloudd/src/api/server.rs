@@ -1,8 +1,7 @@
 //! Connections, and what they may hold.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
@@ -11,6 +10,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
+
+use crate::places::Places;
 
 /// Connections of the operator at once: some people and a monitor.
 const OPERATORS_MAX: usize = 64;
@@ -48,7 +49,7 @@ pub async fn serve_operator(listener: UnixListener, router: Router) {
 /// Serves domains, for ever.
 pub async fn serve_domains(listener: TcpListener, router: Router) {
     let places = Arc::new(Semaphore::new(DOMAINS_MAX));
-    let addresses = Arc::new(Addresses::default());
+    let addresses = Places::new(CONNECTIONS_PER_DOMAIN_MAX);
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
@@ -61,7 +62,7 @@ pub async fn serve_domains(listener: TcpListener, router: Router) {
             }
         };
         // Closed at once, for the next one may be another's.
-        let Some(counted) = Addresses::count(&addresses, from.ip()) else {
+        let Some(counted) = addresses.take(from.ip()) else {
             continue;
         };
         let router = router.clone().layer(Extension(from));
@@ -87,54 +88,5 @@ where
         let _ = tokio::time::timeout(CONNECTION_TIME_MAX, served).await;
     } else {
         let _ = served.await;
-    }
-}
-
-/// How many connections each address has.
-#[derive(Debug, Default)]
-struct Addresses(Mutex<HashMap<IpAddr, usize>>);
-
-/// A connection that is counted.
-struct Counted(Arc<Addresses>, IpAddr);
-
-impl Addresses {
-    fn count(addresses: &Arc<Addresses>, address: IpAddr) -> Option<Counted> {
-        let mut counts = addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_default();
-        if *count >= CONNECTIONS_PER_DOMAIN_MAX {
-            return None;
-        }
-        *count += 1;
-        Some(Counted(Arc::clone(addresses), address))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let mut counts = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.1) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.1);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_domain_has_so_many_places_and_gives_them_back() {
-        let addresses = Arc::new(Addresses::default());
-        let [one, two] = ["10.0.1.2", "10.0.1.3"].map(|text| text.parse().unwrap());
-        let all: Vec<Counted> = (0..CONNECTIONS_PER_DOMAIN_MAX)
-            .map(|_| Addresses::count(&addresses, one).unwrap())
-            .collect();
-        assert!(Addresses::count(&addresses, one).is_none());
-        assert!(Addresses::count(&addresses, two).is_some());
-        drop(all);
-        assert!(addresses.0.lock().unwrap().is_empty());
     }
 }

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use manifest::{ReplayWindow, Timestamp, Verifier};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::config::Config;
@@ -163,22 +163,33 @@ impl Daemon {
         self.interest.subscribe()
     }
 
+    /// Takes over what the resolver learned, in the order in which it comes, for ever.
+    pub async fn keep_learning(self: Arc<Self>, mut learned: mpsc::Receiver<Learned>) {
+        while let Some(news) = learned.recv().await {
+            self.learn(news);
+        }
+    }
+
     /// Takes over what the resolver learned, and tells it once the switch has it.
-    pub async fn learn(&self, learned: Learned) {
+    pub fn learn(self: &Arc<Self>, learned: Learned) {
         let changed = self.change(|state| {
             let change = state.learned(&learned.name, learned.current, now());
             Ok(((), change.into_iter().collect()))
         });
-        let installed = match changed {
-            Ok(((), number)) => self.applied(number).await,
-            Err(error) => Err(error),
-        };
-        match (installed, learned.installed) {
-            // Who asked may have gone.
-            (Ok(()), Some(tell)) => drop(tell.send(())),
-            (Err(error), _) => tracing::warn!(name = %learned.name, %error, "not learned"),
-            _ => {}
-        }
+        let daemon = Arc::clone(self);
+        let (name, installed) = (learned.name, learned.installed);
+        tokio::spawn(async move {
+            let applied = match changed {
+                Ok(((), number)) => daemon.applied(number).await,
+                Err(error) => Err(error),
+            };
+            match (applied, installed) {
+                // Who asked may have gone.
+                (Ok(()), Some(tell)) => drop(tell.send(())),
+                (Err(error), _) => tracing::warn!(%name, %error, "not learned"),
+                _ => {}
+            }
+        });
     }
 
     /// Brings changes into the switch, for ever.

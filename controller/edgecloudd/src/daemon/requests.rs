@@ -115,6 +115,15 @@ impl Daemon {
         }
     }
 
+    /// The names that have addresses, for the resolver.
+    pub fn known_names(&self) -> Vec<(manifest::Name, Vec<IpAddr>)> {
+        let state = lock(&self.state);
+        let names = state.names.iter();
+        names
+            .map(|(name, record)| (name.clone(), record.current.iter().copied().collect()))
+            .collect()
+    }
+
     /// What the switch holds, by table and precedence.
     ///
     /// # Errors
