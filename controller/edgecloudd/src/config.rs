@@ -346,18 +346,17 @@ impl Config {
             let prefix = if address.is_ipv4() { 32 } else { 128 };
             Cidr::new(*address, prefix)
         });
-        let domains = self.domain_network.prefixes.clone();
+        let domains = self.domain_network.prefixes.iter();
         Some(resolver::Settings {
             listen: self.resolver_addresses(),
             upstream: resolver.upstream.clone(),
             mixes_letters: resolver.mixed_letters,
             clients: resolver.clients.clone(),
             filter: resolver::Filter {
-                own: own.chain(domains.iter().copied()).collect(),
+                own: own.chain(domains.copied()).collect(),
                 clients: self.network.clients.clone(),
                 permitted: resolver.private.clone(),
             },
-            domains,
         })
     }
 

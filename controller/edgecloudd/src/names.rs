@@ -25,6 +25,8 @@ pub struct Interest {
     /// Names whose addresses have to be known before anybody asks for them: what is intercepted by
     /// name is intercepted from clients who ask other resolvers, too.
     pub ahead: BTreeSet<Name>,
+    /// The addresses of the host's domains, which may ask.
+    pub domains: BTreeSet<IpAddr>,
 }
 
 impl Interest {

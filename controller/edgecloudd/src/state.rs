@@ -389,6 +389,9 @@ impl State {
     /// Of which names addresses are wanted, and which names are served here.
     pub fn interest(&self) -> Interest {
         let mut interest = Interest::default();
+        let replicas = self.replicas.values();
+        let addresses = replicas.flat_map(|replica| &replica.record.addresses);
+        interest.domains.extend(addresses.copied());
         for (number, application) in &self.applications {
             let is_here = self.replicas_of(*number).next().is_some();
             if application.record.withdrawn.is_some() || !is_here {

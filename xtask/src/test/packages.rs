@@ -9,7 +9,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 /// Programs, and the packages they are in.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 13] = [
+    ("dig", "bind9-dnsutils"),
+    ("dnsmasq", "dnsmasq-base"),
     ("ovs-vswitchd", "openvswitch-switch"),
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),

@@ -135,6 +135,12 @@ impl Asked {
         }
         let empty = message.clone();
         message.answers.clone_from(&reply.answers);
+        for record in &mut message.answers {
+            if record.name == self.query.name {
+                // In the letters in which it was asked.
+                record.name.clone_from(&self.query.name);
+            }
+        }
         message.authorities.clone_from(&reply.authorities);
         let asked_for = self
             .edns
@@ -226,7 +232,9 @@ impl Relevant {
             let of_kind = here.clone().filter(|r| r.record_type() == question.kind);
             let found: Vec<&Record> = of_kind.take(ANSWERS_MAX).collect();
             if !found.is_empty() {
-                found.into_iter().for_each(|r| relevant.take(r, filter));
+                found
+                    .into_iter()
+                    .for_each(|r| relevant.take(r, &at, filter));
                 return relevant;
             }
             let alias = { here }.find_map(|record| match &record.data {
@@ -236,7 +244,7 @@ impl Relevant {
             let Some((record, target)) = alias else {
                 break;
             };
-            relevant.reply.answers.push(record.clone());
+            relevant.push(record, &at);
             at = target;
         }
         // Nothing there: how long that holds is in the zone's SOA (RFC 2308, section 3).
@@ -252,7 +260,7 @@ impl Relevant {
         relevant
     }
 
-    fn take(&mut self, record: &Record, filter: &Filter) {
+    fn take(&mut self, record: &Record, owner: &Name, filter: &Filter) {
         if let Some(address) = address(record) {
             if filter.refuses(address) {
                 self.refused.push(address);
@@ -260,7 +268,14 @@ impl Relevant {
             }
             self.addresses.push(address);
         }
-        self.reply.answers.push(record.clone());
+        self.push(record, owner);
+    }
+
+    /// Takes over a record, its owner in lower case and not as the server was asked.
+    fn push(&mut self, record: &Record, owner: &Name) {
+        let mut record = record.clone();
+        record.name = owner.clone();
+        self.reply.answers.push(record);
     }
 }
 

@@ -60,9 +60,7 @@ pub struct Settings {
     pub upstream: Vec<SocketAddr>,
     /// Whether names are asked in drawn letters, which almost every server keeps.
     pub mixes_letters: bool,
-    /// Where the host's domains are: they may ask.
-    pub domains: Vec<Cidr>,
-    /// Who else may ask.
+    /// Who may ask beside the host's domains.
     pub clients: Vec<Cidr>,
     /// Which addresses names may not have.
     pub filter: Filter,
@@ -139,7 +137,7 @@ impl Resolver {
         let is_own = || self.settings.listen.iter().any(|own| own.ip() == address);
         match () {
             () if is_own() => Some(Asker::Client),
-            () if within(&self.settings.domains) => Some(Asker::Domain),
+            () if self.interest.borrow().domains.contains(&address) => Some(Asker::Domain),
             () if within(&self.settings.clients) => Some(Asker::Client),
             () => None,
         }

@@ -96,7 +96,6 @@ impl Site {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             upstream: vec![upstream],
             mixes_letters: true,
-            domains: range("10.0.1.0/24"),
             clients: range("10.0.0.0/24"),
             filter: Filter::default(),
         };
@@ -164,6 +163,7 @@ async fn a_name_that_rules_speak_of_is_told_once_the_switch_knows_it() {
     assert_eq!(addresses(&answer), ["203.0.113.7"]);
     // In the letters in which it was asked.
     assert_eq!(answer.queries[0].name.to_ascii(), "API.photos.example.");
+    assert_eq!(answer.answers[0].name.to_ascii(), "API.photos.example.");
     let (current, mut learned) = told.await.unwrap();
     assert_eq!(current, ["203.0.113.7".parse().unwrap()].into());
     assert_eq!(*lock(&order), ["installed", "answered"]);
@@ -303,7 +303,13 @@ async fn a_server_that_keeps_no_letters_is_asked_over_a_stream() {
 async fn what_cannot_be_answered_is_told_so_or_not_answered() {
     let upstream = server(always([203, 0, 113, 7])).await;
     let site = Site::start(upstream, Interest::default()).await;
+    assert_eq!(site.resolver.asker(DOMAIN), None);
+    site.interest.send_modify(|interest| {
+        interest.domains.insert(DOMAIN);
+    });
     assert_eq!(site.resolver.asker(DOMAIN), Some(Asker::Domain));
+    let client = "10.0.0.9".parse().unwrap();
+    assert_eq!(site.resolver.asker(client), Some(Asker::Client));
     assert_eq!(site.resolver.asker("203.0.113.9".parse().unwrap()), None);
     for (kind, code) in [
         (RecordType::ANY, ResponseCode::NotImp),
@@ -355,7 +361,6 @@ async fn the_sockets_answer_those_who_may_ask() {
         listen: vec![address],
         upstream: vec![upstream],
         mixes_letters: false,
-        domains: vec![],
         clients: vec![],
         filter: Filter::default(),
     };

@@ -21,6 +21,10 @@ pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const ORIGIN: &str = "203.0.113.7";
+/// Dom0, where the daemon answers for names.
+pub(crate) const RESOLVER: &str = "10.0.1.1";
+/// The operator's server, which it asks.
+pub(crate) const NAME_SERVER: &str = "203.0.113.53";
 pub(crate) const CLIENT: &str = "10.0.0.5";
 
 /// The program that takes part, and its clients.
@@ -263,9 +267,27 @@ impl<'a> Site<'a> {
         client.run(&["ip", "route", "add", "default", "via", "10.0.0.254"])?;
         let router = Host::plug(switch, "router", 2, "10.0.0.254/24")?;
         router.run(&["ip", "link", "set", "eth0", "address", "02:00:00:00:00:02"])?;
-        for address in ["10.0.1.254/24", "203.0.113.7/32"] {
+        for address in [
+            "10.0.1.254/24",
+            "203.0.113.7/32",
+            "203.0.113.8/32",
+            "203.0.113.9/32",
+            "203.0.113.53/32",
+        ] {
             router.run(&["ip", "address", "add", address, "dev", "eth0"])?;
         }
+        for setting in [
+            "net.ipv4.ip_forward=1",
+            "net.ipv4.conf.all.send_redirects=0",
+            "net.ipv4.conf.eth0.send_redirects=0",
+        ] {
+            router.run(&["sysctl", "-q", "-w", setting])?;
+        }
+        // The switch's ends of the cables are dom0's interfaces, too: none of them speaks for it.
+        world.run(&["sysctl", "-q", "-w", "net.ipv4.conf.all.arp_ignore=1"])?;
+        world.run(&["ip", "route", "add", "203.0.113.0/24", "via", "10.0.1.254"])?;
+        // To the clients it speaks without the router, from whom its address would be a forged one.
+        world.run(&["ip", "route", "add", "10.0.0.0/24", "dev", BRIDGE])?;
         let origin = router.command(EDGE).stdout(Stdio::null()).spawn()?;
         let directory = switch.directory().display();
         let socket = switch.openflow();
@@ -277,7 +299,8 @@ impl<'a> Site<'a> {
              database = \"{directory}/db.sock\"\nopenflow = \"{openflow}\"\n\
              access = \"client\"\nbackhaul = \"router\"\n\
              [network]\naddresses = [\"10.0.1.1\"]\ngateway-mac = \"02:00:00:00:00:02\"\n\
-             clients = [\"10.0.0.0/24\"]\nresolvers = [\"10.0.1.1\"]\ndhcp = \"host\"\n\
+             clients = [\"10.0.0.0/24\"]\nresolvers = [\"{RESOLVER}\"]\ndhcp = \"host\"\n\
+             [resolver]\nupstream = [\"{NAME_SERVER}\"]\nclients = [\"{CLIENT}/32\"]\n\
              [domain-network]\nprefixes = [\"10.0.1.0/24\"]\ngateways = [\"10.0.1.254\"]\n",
             authority = key(AUTHORITY).public(),
             openflow = socket.display(),
