@@ -1,7 +1,7 @@
 //! What the daemon asks of the switch, and how Open vSwitch does it.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use openflow::{Flow, PortNumber};
 use tokio::process::Command;
 
 use crate::config::{Mac, SwitchConfig};
-use crate::ovs::{Bridge, Counters, Database, Handle, Owner, Settings};
+use crate::ovs::{Bridge, Counters, Database, Handle, Owner, Probe, Settings, Traced, trace};
 use crate::pipeline::DesiredState;
 
 /// The switch did not do it. What it holds is as before, or unknown: ask again.
@@ -35,6 +35,8 @@ pub trait Switch: Send + Sync {
     async fn port(&self, interface: &str) -> Result<PortNumber, SwitchError>;
     /// Tells dom0 where a domain is, so that it need not ask, and nobody can answer falsely.
     async fn neighbour(&self, address: IpAddr, mac: [u8; 6]) -> Result<(), SwitchError>;
+    /// What would become of a packet.
+    async fn trace(&self, probe: &Probe) -> Result<Traced, SwitchError>;
     /// Takes an interface out; fine if it is not there.
     async fn unplug(&self, interface: &str) -> Result<(), SwitchError>;
 }
@@ -44,6 +46,8 @@ pub trait Switch: Send + Sync {
 pub struct OpenVswitch {
     bridge: String,
     socket: PathBuf,
+    /// Where ovs-vswitchd has its sockets.
+    run: PathBuf,
     database: Database,
     handle: Handle,
 }
@@ -61,9 +65,11 @@ impl OpenVswitch {
         let database = Database::new(&config.database, bridge).map_err(told)?;
         database.ensure_bridge().await.map_err(told)?;
         let socket = config.openflow.clone();
+        let run = socket.parent().map(Path::to_path_buf).unwrap_or_default();
         Ok(OpenVswitch {
             bridge: config.bridge.clone(),
             socket: config.database.clone(),
+            run,
             database,
             handle: Owner::start(Settings { socket }),
         })
@@ -149,6 +155,11 @@ impl Switch for OpenVswitch {
         let at = ["dev", &self.bridge, "nud", "permanent"];
         let tell = [&["neighbour", "replace", &address, "lladdr", &mac], &at[..]].concat();
         run(Command::new("ip").args(tell), "ip").await.map(drop)
+    }
+
+    async fn trace(&self, probe: &Probe) -> Result<Traced, SwitchError> {
+        let traced = trace(&self.run, &self.bridge, probe).await;
+        traced.map_err(told)
     }
 
     async fn unplug(&self, interface: &str) -> Result<(), SwitchError> {

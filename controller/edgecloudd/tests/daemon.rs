@@ -9,7 +9,7 @@ use edgecloudd::api::documents::{Launch, Registration, Stop};
 use edgecloudd::config::Config;
 use edgecloudd::daemon::{Daemon, now};
 use edgecloudd::domains::{Domains, DomainsError, Found, Spec};
-use edgecloudd::ovs::Counters;
+use edgecloudd::ovs::{Counters, Probe, Traced};
 use edgecloudd::pipeline::{DesiredState, Host, ReplicaState, Side};
 use edgecloudd::switch::{Switch, SwitchError};
 use manifest::{
@@ -76,6 +76,9 @@ impl Switch for Site {
     }
     async fn neighbour(&self, _: IpAddr, _: [u8; 6]) -> Result<(), SwitchError> {
         Ok(())
+    }
+    async fn trace(&self, _: &Probe) -> Result<Traced, SwitchError> {
+        Err(SwitchError("it only writes down".to_owned()))
     }
     async fn unplug(&self, interface: &str) -> Result<(), SwitchError> {
         self.0

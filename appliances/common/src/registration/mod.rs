@@ -57,12 +57,7 @@ impl Metadata {
     ///
     /// # Errors
     /// The service is away, refuses, or answers with nonsense.
-    pub async fn ask(
-        &self,
-        method: Method,
-        path: &str,
-        body: Vec<u8>,
-    ) -> Result<Bytes, AskError> {
+    pub async fn ask(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, AskError> {
         self.0.ask(method, path, body, CONTROLLER_TIME_MAX).await
     }
 }

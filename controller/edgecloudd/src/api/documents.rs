@@ -200,6 +200,18 @@ pub struct Trace {
     pub target_port: u16,
 }
 
+/// What would become of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traced {
+    /// `delivered`, `denied`, `waits` (for an appliance that sleeps), or `lost`: dropped, and no flow
+    /// of the daemon's says why.
+    pub verdict: String,
+    /// Why it is denied, as flows' classes say it.
+    pub reason: Option<String>,
+    /// Its way, a line for each flow that decided something.
+    pub steps: Vec<String>,
+}
+
 /// `GET /v1/accounts`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accounts {

@@ -21,7 +21,7 @@
 //! | `POST /v1/applications/NUMBER/revoke` | [`documents::Revoked`]; its connections are cut |
 //! | `POST /v1/revocations` [`documents::Revocations`] | [`documents::Revoked`] |
 //! | `GET /v1/flows` | [`documents::Flows`] |
-//! | `POST /v1/trace` [`documents::Trace`] | what would become of a packet, explained; 404 until it is there |
+//! | `POST /v1/trace` [`documents::Trace`] | [`documents::Traced`]: what would become of a packet that begins a connection |
 //! | `GET /v1/accounts` | [`documents::Accounts`] |
 //! | `GET /v1/names` | [`documents::Names`] |
 //! | `GET /metrics` | Prometheus' text |

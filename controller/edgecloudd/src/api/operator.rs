@@ -11,6 +11,7 @@ use axum::{Json, Router};
 
 use super::documents::{
     Accounts, Applications, Domain, Domains, Flows, Launch, Names, Revocations, Revoked, Stop,
+    Trace, Traced,
 };
 use super::problem::malformed;
 use crate::daemon::Daemon;
@@ -35,6 +36,7 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/applications/{number}/revoke", post(revoke))
         .route("/v1/revocations", post(revocations))
         .route("/v1/flows", get(flows))
+        .route("/v1/trace", post(trace))
         .route("/v1/accounts", get(accounts))
         .route("/v1/names", get(names))
         .route("/metrics", get(metrics))
@@ -101,6 +103,11 @@ async fn revocations(State(daemon): Shared, body: Body<Revocations>) -> Answer<R
 
 async fn flows(State(daemon): Shared) -> Answer<Flows> {
     daemon.flows().await.map(Json)
+}
+
+async fn trace(State(daemon): Shared, body: Body<Trace>) -> Answer<Traced> {
+    let Json(trace) = body.map_err(|rejection| malformed(&rejection))?;
+    daemon.trace(&trace).await.map(Json)
 }
 
 async fn accounts(State(daemon): Shared) -> Answer<Accounts> {

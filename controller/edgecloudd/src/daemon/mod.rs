@@ -15,6 +15,7 @@ mod launch;
 mod requests;
 mod start;
 mod supervise;
+mod trace;
 mod withdraw;
 
 use std::collections::BTreeMap;

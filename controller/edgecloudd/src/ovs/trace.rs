@@ -258,9 +258,9 @@ fn told(cookie: Cookie, state: &DesiredState) -> Option<String> {
         Class::Track if cookie.application != 0 => of("it concerns"),
         Class::Established => of("its connection is one of"),
         Class::Rule if cookie.rule != Cookie::NO_RULE => {
-            let kind = kind(cookie, state).unwrap_or("unknown");
+            let rule = rule(cookie, state).map_or_else(String::new, |rule| format!(" `{rule}`"));
             let number = u32::from(cookie.rule) + 1;
-            of(&format!("rule {number} ({kind}) permits it, of"))
+            of(&format!("rule {number}{rule} permits it, of"))
         }
         Class::Control if cookie.application != 0 => of("a protocol with the network, of"),
         Class::Replica => of("a replica is chosen, of"),
@@ -269,16 +269,11 @@ fn told(cookie: Cookie, state: &DesiredState) -> Option<String> {
     }
 }
 
-fn kind(cookie: Cookie, state: &DesiredState) -> Option<&'static str> {
+/// The rule of a cookie.
+fn rule(cookie: Cookie, state: &DesiredState) -> Option<&Rule> {
     let mut applications = state.applications().iter();
     let application = applications.find(|one| one.number.get() == cookie.application)?;
     let mut grants = application.grants.iter();
     let grant = grants.find(|grant| grant.index == cookie.rule)?;
-    Some(match &grant.rule {
-        Rule::Speak(_) => "speak",
-        Rule::Intercept(_) => "intercept",
-        Rule::Call(_) => "call",
-        Rule::Serve(_) => "serve",
-        _ => "unknown",
-    })
+    Some(&grant.rule)
 }

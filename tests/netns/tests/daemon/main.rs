@@ -74,6 +74,8 @@ fn an_intercepted_flow_is_served_and_the_unspoken_denied() -> Outcome {
         "{counted}"
     );
 
+    traces_say_what_happens(&daemon, &address)?;
+
     // The metadata service knows who asks; dom0 and clients are nobody.
     let metadata = "169.254.169.254:80";
     let answer = inside(&[EDGE, "get", metadata, "/v1/state"])?;
@@ -314,4 +316,42 @@ fn a_revoked_application_is_cut() -> Outcome {
     )?;
     let forged = Signed::sign(first.into_document(), &key(8));
     refused(&launch("x", &forged), "/v1/launch", 403, "forged")
+}
+
+/// What was tried above, asked of the switch.
+fn traces_say_what_happens(daemon: &Daemon, address: &str) -> Outcome {
+    let trace = |from: &str, source: &str, target: &str, port: u16| {
+        let packet = json!({
+            "from": from, "source": source, "target": target, "protocol": "tcp",
+            "source-port": 40_000, "target-port": port,
+        });
+        daemon.succeed("POST", "/v1/trace", &packet)
+    };
+    let served = trace("access", CLIENT, ORIGIN, 80)?;
+    assert_eq!(served["verdict"], "delivered");
+    let last = served["steps"].as_array().and_then(|steps| steps.last());
+    assert_eq!(
+        last,
+        Some(&json!("it leaves to replica 1 of application 7"))
+    );
+    let passed = trace("access", CLIENT, ORIGIN, 443)?;
+    let last = passed["steps"].as_array().and_then(|steps| steps.last());
+    assert_eq!(last, Some(&json!("it leaves to the backhaul side")));
+    for (from, source, target, port, reason) in [
+        ("one", address, ORIGIN, 80, "unspoken"),
+        ("one", ORIGIN, CLIENT, 80, "spoofed-address"),
+        ("backhaul", address, CLIENT, 80, "spoofed-address"),
+        ("access", CLIENT, "169.254.169.254", 80, "metadata"),
+    ] {
+        let denied = trace(from, source, target, port)?;
+        assert_eq!(
+            (&denied["verdict"], &denied["reason"]),
+            (&json!("denied"), &json!(reason))
+        );
+    }
+    let (status, why) = daemon.ask("POST", "/v1/trace", "{}")?;
+    assert_eq!(status, 400, "{why}");
+    let nobody = r#"{"from":"two","source":"10.0.0.5","target":"10.0.0.6","protocol":"icmp"}"#;
+    assert_eq!(daemon.ask("POST", "/v1/trace", nobody)?.0, 404);
+    Ok(())
 }

@@ -110,7 +110,8 @@ fn a_trace_is_explained_in_words_of_the_manifest() -> Outcome {
             intercepted,
             [
                 "it concerns application 7",
-                "rule 1 (intercept) permits it, of application 7",
+                "rule 1 `intercept from clients to www.photos.example tcp=80` permits it, of \
+                 application 7",
                 "a replica is chosen, of application 7",
                 "it leaves to replica 1 of application 7",
             ]
