@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod conformance;
+mod demo;
 mod fuzz;
 mod image;
 mod symbolize;
@@ -33,6 +34,8 @@ enum Command {
     Bench(bench::Options),
     /// An outside suite put to the cache, against a table of what passes
     Conformance(conformance::Options),
+    /// Photographs from a phone to a photo site, without and with EdgeCloud
+    Demo(demo::Options),
     /// What reads bytes of others' making, under libFuzzer
     Fuzz(fuzz::Options),
 }
@@ -55,6 +58,7 @@ fn run() -> anyhow::Result<()> {
         Command::Test(options) => test::run(options),
         Command::Bench(options) => bench::run(options),
         Command::Conformance(options) => conformance::run(options),
+        Command::Demo(options) => demo::run(options),
         Command::Fuzz(options) => fuzz::run(options),
     }
 }

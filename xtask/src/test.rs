@@ -7,6 +7,8 @@
 
 mod packages;
 
+pub(crate) use packages::install_missing as install_packages;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};

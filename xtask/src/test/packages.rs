@@ -9,10 +9,11 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 /// Programs, and the packages they are in.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 14] = [
     ("dig", "bind9-dnsutils"),
     ("dnsmasq", "dnsmasq-base"),
     ("ovs-vswitchd", "openvswitch-switch"),
+    ("openssl", "openssl"),
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),
     ("ping", "iputils-ping"),
@@ -39,7 +40,7 @@ const FOLDERS: [&str; 6] = [
 ///
 /// # Errors
 /// Where that is not allowed or fails, with the command that cures it.
-pub(super) fn install_missing() -> Result<()> {
+pub(crate) fn install_missing() -> Result<()> {
     let missing = missing(|program| {
         FOLDERS
             .iter()

@@ -306,6 +306,8 @@ async fn be_uploader(State(world): State<Arc<World>>, request: Request) -> Respo
             .get(&id)
             .map(|stored| stored.bytes.len());
         if has != offset {
+            // Who answers with the body unread resets the connection, and may lose the answer.
+            while let Some(Ok(_)) = body.frame().await {}
             return answer(StatusCode::CONFLICT);
         }
         while let Some(Ok(frame)) = body.frame().await {

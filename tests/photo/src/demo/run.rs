@@ -1,0 +1,146 @@
+//! Both runs: straight to the site, and through the appliances.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use photo::{Event, Photo, Scene, Taken};
+use site::{Backhaul, Place};
+
+/// One run.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// For each photograph, what the phone saw.
+    pub(crate) taken: Vec<Taken>,
+    /// What came to the site.
+    pub(crate) events: Vec<Event>,
+    /// Bytes from the phone, and bytes into the site.
+    pub(crate) from_phone: u64,
+    pub(crate) into_site: u64,
+}
+
+/// What was seen.
+#[derive(Debug)]
+pub(crate) struct Results {
+    pub(crate) world: &'static str,
+    pub(crate) has_netem: bool,
+    pub(crate) direct: Run,
+    pub(crate) edge: Run,
+    /// `edgecloud ps`, `edgecloud flows` and `edgecloud accounts`.
+    pub(crate) domains: String,
+    pub(crate) flows: String,
+    pub(crate) accounts: String,
+    /// The album's thumbnails: photograph and picture.
+    pub(crate) thumbnails: Vec<(String, Vec<u8>)>,
+}
+
+pub(crate) fn run(place: &Place<'_>, photos: &[Photo], backhaul: &Backhaul) -> Result<Results> {
+    let world = match place.is_xen() {
+        true => "xen",
+        false => "netns",
+    };
+    println!("demo: building, and setting the scene ({world})");
+    let mut scene = Scene::set(place, backhaul)?;
+    if !scene.network.has_netem {
+        println!("demo: this kernel has no netem: the backhaul is slow, but neither far nor lossy");
+    }
+    scene.load_phone(photos)?;
+    println!("demo: straight to the site, without EdgeCloud");
+    let direct = play(&scene, photos, backhaul)?;
+    println!("demo: launching uploader and thumbnailer from signed manifests");
+    scene.open_album()?;
+    scene.launch()?;
+    println!("demo: the same photographs, with EdgeCloud");
+    let edge = play(&scene, photos, backhaul)?;
+    let thumbnails = thumbnails(place, photos)?;
+    Ok(Results {
+        world,
+        has_netem: scene.network.has_netem,
+        direct,
+        edge,
+        domains: scene.operator.edgecloud("ps")?,
+        flows: scene.operator.edgecloud("flows")?,
+        accounts: scene.operator.edgecloud("accounts")?,
+        thumbnails,
+    })
+}
+
+/// The largest thumbnails of the album that is open.
+fn thumbnails(place: &Place<'_>, photos: &[Photo]) -> Result<Vec<(String, Vec<u8>)>> {
+    let folder = place.run("ls -d \"$HERE\"/album-* | sort -V | tail -n 1")?;
+    let read = |photo: &Photo| {
+        let file = format!("{}/{}/grid", folder.trim(), photo.id);
+        Ok((photo.id.clone(), place.read(&file)?))
+    };
+    photos.iter().map(read).collect()
+}
+
+fn play(scene: &Scene<'_>, photos: &[Photo], backhaul: &Backhaul) -> Result<Run> {
+    let (_, phone_before) = scene.network.bytes("phone", "eth0")?;
+    let (site_before, _) = scene.network.bytes("origin", "eth0")?;
+    let mut taken = Vec::new();
+    for photo in photos {
+        let seen = scene.upload(photo, limit(photo.bytes, backhaul))?;
+        println!(
+            "  {:<26} {:>6} kB  answered {} after {:>6.1} s",
+            photo.name,
+            photo.bytes / 1000,
+            seen.status,
+            seconds(seen.began, seen.answered)
+        );
+        ensure!(
+            (200..300).contains(&seen.status),
+            "the phone was answered {} for {}",
+            seen.status,
+            photo.name
+        );
+        taken.push(seen);
+    }
+    let all = photos.iter().map(|photo| photo.bytes).sum();
+    let events = scene.wait_for_originals(photos, limit(all, backhaul), |event| {
+        let photo = photos.iter().find(|photo| photo.id == event.photo);
+        let name = photo.map_or("somebody else's", |photo| photo.name.as_str());
+        println!(
+            "  the site has {name:<26} {} ({} bytes)",
+            event.name, event.bytes
+        );
+    })?;
+    let (_, phone_after) = scene.network.bytes("phone", "eth0")?;
+    let (site_after, _) = scene.network.bytes("origin", "eth0")?;
+    Ok(Run {
+        taken,
+        events,
+        from_phone: phone_after - phone_before,
+        into_site: site_after - site_before,
+    })
+}
+
+/// Four times what the backhaul takes, and two minutes for everything else.
+fn limit(bytes: u64, backhaul: &Backhaul) -> Duration {
+    let seconds = bytes * 8 / 1000 / u64::from(backhaul.kbit_per_s.max(1));
+    Duration::from_secs(4 * seconds + 120)
+}
+
+/// Between two times in milliseconds.
+pub(crate) fn seconds(from: u64, to: u64) -> f64 {
+    to.saturating_sub(from) as f64 / 1000.0
+}
+
+impl Run {
+    /// When something of a photograph was at the site, in seconds after its upload began: its first
+    /// thumbnail or its original, whatever came first; or its original.
+    pub(crate) fn at_site(&self, index: usize, photo: &Photo, only_original: bool) -> Option<f64> {
+        let began = self.taken.get(index)?.began;
+        self.events
+            .iter()
+            .filter(|event| event.photo == photo.id)
+            .filter(|event| !only_original || event.kind == "original")
+            .map(|event| seconds(began, event.at))
+            .reduce(f64::min)
+    }
+
+    /// How long the phone waited for its answer, in seconds.
+    pub(crate) fn answered(&self, index: usize) -> Option<f64> {
+        let taken = self.taken.get(index)?;
+        Some(seconds(taken.began, taken.answered))
+    }
+}
