@@ -7,13 +7,14 @@ use clap::Subcommand;
 use serde::Serialize;
 
 mod boot;
+mod cache;
+mod comparison;
 mod config;
 mod disk;
 mod guests;
 mod http;
 mod net;
 mod site;
-mod tcp;
 
 /// What the command line said.
 #[derive(clap::Args)]
@@ -32,6 +33,10 @@ enum Benchmark {
     Disk(disk::Options),
     /// Small responses on kept connections against nginx in a Linux guest; first response; memory
     Http(http::Options),
+    /// Cached responses against nginx, on Linux and on Xen; a restart with 100,000 objects on disk
+    Cache(cache::Options),
+    /// The cache's memory tier against TinyUFO
+    Hitratio,
     /// Our TCP beside smoltcp's, on one simulated link
     Tcp,
 }
@@ -43,7 +48,9 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         Benchmark::Disk(options) => disk::run(&options),
         Benchmark::Net(options) => net::run(&options),
         Benchmark::Http(options) => http::run(&options),
-        Benchmark::Tcp => tcp::run(),
+        Benchmark::Cache(options) => cache::run(&options),
+        Benchmark::Hitratio => comparison::run(comparison::HIT_RATIO),
+        Benchmark::Tcp => comparison::run(comparison::TCP),
     }
 }
 

@@ -30,6 +30,7 @@ mod hops;
 pub mod invalidation;
 pub mod limits;
 mod origin;
+pub mod popularity;
 pub mod ranges;
 mod refusal;
 mod service;
@@ -38,6 +39,7 @@ mod site;
 pub mod status;
 pub mod storable;
 pub mod store;
+pub mod tier;
 pub mod validation;
 pub mod variance;
 

@@ -1,16 +1,14 @@
-//! The memory tier: responses by address, each address with its variants, admitted and evicted by
-//! S3-FIFO (`quick_cache`), bounded by bytes.
+//! The memory tier: responses by address, each address with its variants, bounded by bytes ([`Tier`]).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, StatusCode};
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, OptionsBuilder};
 
 use crate::body::{Body, End};
 use crate::freshness::{Freshness, Timestamp};
 use crate::limits::{ENTRY_BYTES, TYPICAL_OBJECT_BYTES, VARIANTS_MAX};
 use crate::ranges::{Part, Wanted};
+use crate::tier::{Held, Tier};
 use crate::variance::Selecting;
 
 /// The address of a response: where it came from and what it is called there. Publishers are apart by
@@ -40,7 +38,7 @@ pub struct Entry {
 
 impl Entry {
     /// Bytes that it counts for.
-    fn weight(&self) -> u64 {
+    pub fn weight(&self) -> u64 {
         self.length.unwrap_or(0).max(self.body.arrived()) + ENTRY_BYTES
     }
 
@@ -81,50 +79,35 @@ struct Group {
 }
 
 impl Group {
-    fn of(entries: Vec<Arc<Entry>>) -> Arc<Self> {
+    fn of(entries: Vec<Arc<Entry>>) -> Self {
         let weight = entries.iter().map(|entry| entry.weight()).sum();
-        Arc::new(Self { entries, weight })
+        Self { entries, weight }
     }
 }
 
-type Variants = Arc<Group>;
+impl Held for Group {
+    fn weight(&self) -> u64 {
+        self.weight
+    }
 
-#[derive(Clone, Debug)]
-struct Weight;
-
-impl quick_cache::Weighter<Key, Variants> for Weight {
-    fn weight(&self, key: &Key, variants: &Variants) -> u64 {
-        variants.weight + key.len() as u64
+    fn must_stay(&self) -> bool {
+        self.entries.iter().any(|entry| entry.body.end().is_none())
     }
 }
 
 /// The tier.
 #[derive(Debug)]
-pub struct Store {
-    cache: Cache<Key, Variants, Weight>,
-}
+pub struct Store(Mutex<Tier<Group>>);
 
 impl Store {
     /// A tier of so many bytes.
     pub fn new(bytes: u64) -> Self {
-        let entries = usize::try_from(bytes / TYPICAL_OBJECT_BYTES)
-            .unwrap_or(usize::MAX)
-            .max(16);
-        let options = OptionsBuilder::new()
-            // A domain has one processor; and an object may be as large as a shard.
-            .shards(1)
-            .estimated_items_capacity(entries)
-            .weight_capacity(bytes)
-            .build()
-            .expect("all that is needed is set");
-        Self {
-            cache: Cache::with_options(
-                options,
-                Weight,
-                DefaultHashBuilder::default(),
-                DefaultLifecycle::default(),
-            ),
-        }
+        let objects = usize::try_from(bytes / TYPICAL_OBJECT_BYTES).unwrap_or(usize::MAX);
+        Self(Mutex::new(Tier::new(bytes, objects)))
+    }
+
+    fn tier(&self) -> MutexGuard<'_, Tier<Group>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest response that answers this request, fresh or not (RFC 9111, section 4).
@@ -134,18 +117,17 @@ impl Store {
         request: &HeaderMap,
         wanted: Option<Wanted>,
     ) -> Option<Arc<Entry>> {
-        let variants = self.cache.get(key)?;
-        variants
-            .entries
-            .iter()
+        let mut tier = self.tier();
+        let mut entries = tier.find(key)?.entries.iter();
+        entries
             .find(|entry| entry.answers(request, wanted))
             .cloned()
     }
 
     /// Stores a response in front of the others of its address, in place of what it replaces.
     pub fn insert(&self, key: &Key, entry: Arc<Entry>) {
-        let others = self.cache.get(key);
-        let others = others.iter().flat_map(|group| &group.entries);
+        let mut tier = self.tier();
+        let others = tier.peek(key).into_iter().flat_map(|group| &group.entries);
         let replaced = |other: &Arc<Entry>| {
             let same_kind = other.part.is_none() || entry.part == other.part;
             let whole = entry.part.is_none();
@@ -155,12 +137,13 @@ impl Store {
         let kept = others.filter(|other| !replaced(other)).cloned();
         let variants = std::iter::once(Arc::clone(&entry)).chain(kept);
         let variants: Vec<_> = variants.take(VARIANTS_MAX).collect();
-        self.cache.insert(Arc::clone(key), Group::of(variants));
+        tier.insert(key, Group::of(variants));
     }
 
     /// Puts another version in an entry's place; nothing happens if that is gone.
     pub fn replace(&self, key: &Key, old: &Arc<Entry>, new: Option<Arc<Entry>>) {
-        let Some(variants) = self.cache.get(key) else {
+        let mut tier = self.tier();
+        let Some(variants) = tier.peek(key) else {
             return;
         };
         let changed = |entry: &Arc<Entry>| match Arc::ptr_eq(entry, old) {
@@ -169,38 +152,35 @@ impl Store {
         };
         let variants: Vec<_> = variants.entries.iter().filter_map(changed).collect();
         match variants.is_empty() {
-            true => drop(self.cache.remove(key)),
-            false => self.cache.insert(Arc::clone(key), Group::of(variants)),
+            true => drop(tier.remove(key)),
+            false => tier.insert(key, Group::of(variants)),
         }
     }
 
     /// Counts anew what an address weighs, once its bodies have arrived.
     pub fn reweigh(&self, key: &Key) {
-        if let Some(variants) = self.cache.get(key) {
-            self.cache
-                .insert(Arc::clone(key), Group::of(variants.entries.clone()));
+        let mut tier = self.tier();
+        if let Some(variants) = tier.peek(key) {
+            let entries = variants.entries.clone();
+            tier.insert(key, Group::of(entries));
         }
     }
 
     /// Removes an address.
     pub fn remove(&self, key: &str) -> bool {
-        self.cache.remove(key).is_some()
+        self.tier().remove(key).is_some()
     }
 
     /// Removes what is chosen by its key and fields; how many addresses.
     pub fn purge(&self, chosen: impl Fn(&str, &HeaderMap) -> bool) -> usize {
-        let before = self.cache.len();
-        self.cache.retain(|key, variants| {
-            !variants
-                .entries
-                .iter()
-                .any(|entry| chosen(key, &entry.headers))
-        });
-        before.saturating_sub(self.cache.len())
+        self.tier().remove_all(|key, variants| {
+            let mut entries = variants.entries.iter();
+            entries.any(|entry| chosen(key, &entry.headers))
+        })
     }
 
     /// Addresses and bytes that are held.
     pub fn held(&self) -> (usize, u64) {
-        (self.cache.len(), self.cache.weight())
+        self.tier().held()
     }
 }
