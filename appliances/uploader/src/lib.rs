@@ -1,0 +1,5 @@
+//! The uploader.
+mod id;
+mod limits;
+mod metadata;
+pub mod store;

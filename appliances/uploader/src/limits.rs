@@ -1,0 +1,55 @@
+//! What clients and origins can hold at most, each limit with its reason.
+
+use std::time::Duration;
+
+/// Uploads that are remembered, on their way or waiting or done; each takes some two kilobytes of memory.
+pub(crate) const UPLOADS_MAX: usize = 8192;
+/// Bodies that are taken at once: each holds up to three extents in memory. More are told to come again.
+pub(crate) const BODIES_MAX: usize = 48;
+/// What is written at once and has one checksum; a disk's throughput is near its best from there on.
+pub(crate) const EXTENT_BYTES_MAX: usize = 256 << 10;
+/// An extent that is shorter is written anew with what follows it, so that an upload in small pieces takes
+/// few records of the index.
+pub(crate) const EXTENT_BYTES_MIN: usize = 64 << 10;
+/// What is written and not durable; then it is made so, whether anybody waits or not, so that a phone that
+/// loses its network loses little.
+pub(crate) const VOLATILE_BYTES_MAX: u64 = 16 << 20;
+/// Commands that one flush serves.
+pub(crate) const GROUP_MAX: usize = 256;
+/// Commands that wait for the disk; who sends more waits himself.
+pub(crate) const COMMANDS_WAITING_MAX: usize = 256;
+/// `Upload-Metadata`: a URL, a cookie and a bearer's token, in base64. A head has 16 KiB.
+pub(crate) const METADATA_BYTES_MAX: usize = 12 << 10;
+/// Pairs in it.
+pub(crate) const METADATA_PAIRS_MAX: usize = 32;
+/// Parts of a concatenation; parallel clients use a handful.
+pub(crate) const PARTS_MAX: usize = 64;
+/// Between two pieces of a body. What came is kept, and the phone goes on from there.
+pub(crate) const STALL_TIME_MAX: Duration = Duration::from_secs(60);
+/// What a connection may put in memory for redb.
+pub(crate) const INDEX_CACHE_BYTES: usize = 4 << 20;
+
+/// A body's pieces between disk and network.
+pub(crate) const PIECES_WAITING_MAX: usize = 2;
+/// To reach an origin: two lost SYNs of a poor backhaul, and its TLS handshake.
+pub(crate) const CONNECT_TIME_MAX: Duration = Duration::from_secs(20);
+/// For an origin to take the next piece, or to answer when it has all: a backhaul that is out for longer is
+/// tried again.
+pub(crate) const ORIGIN_STALL_TIME_MAX: Duration = Duration::from_secs(120);
+/// Bytes of an origin's answer that are read, so that its reason can be told.
+pub(crate) const ANSWER_BYTES_MAX: usize = 4096;
+/// Before the first retry.
+pub(crate) const RETRY_TIME_MIN: Duration = Duration::from_secs(1);
+/// Between later retries; `Retry-After` may ask for more.
+pub(crate) const RETRY_TIME_MAX: Duration = Duration::from_secs(600);
+/// The longest `Retry-After` that is obeyed.
+pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+/// An upload that is the same as one that was delivered so recently is that one, sent again by a phone that
+/// did not hear the answer. Later it is meant.
+pub(crate) const SAME_TIME_MAX: Duration = Duration::from_secs(600);
+/// How often the schedule is looked at though nothing happened: prices change, and clocks are set.
+pub(crate) const SCHEDULE_TIME_MAX: Duration = Duration::from_secs(30);
+
+// An absorbed extent and what follows it make one extent.
+const _: () = assert!(EXTENT_BYTES_MIN < EXTENT_BYTES_MAX);
+const _: () = assert!(EXTENT_BYTES_MAX.is_multiple_of(4096));

@@ -1,0 +1,258 @@
+//! An upload that is on its way to the disk: bytes that came, extents that were written, and how far back
+//! each can be taken.
+
+use std::sync::Arc;
+
+use ring::digest::{Context, SHA256};
+
+use crate::limits::{EXTENT_BYTES_MAX, EXTENT_BYTES_MIN};
+use crate::store::StoreError;
+use crate::store::device::Device;
+use crate::store::layout::{BLOCK_BYTES, Layout};
+use crate::store::record::{Body, Digest, Extent};
+use crate::store::space::Space;
+
+/// Where bytes go.
+pub(super) struct Disk<'k> {
+    pub(super) device: &'k dyn Device,
+    pub(super) layout: &'k Layout,
+    pub(super) space: &'k mut Space,
+}
+
+/// One upload.
+pub(super) struct Work {
+    /// Who may append. A newer one takes over.
+    pub(super) lease: u64,
+    pub(super) length: Option<u64>,
+    /// Written, of which so many are durable.
+    pub(super) extents: Vec<Extent>,
+    pub(super) durable: usize,
+    /// The durable extent whose bytes are in `pending` again.
+    pub(super) absorbed: Option<Extent>,
+    /// Bytes that are in no extent yet.
+    pending: Vec<u8>,
+    /// Over all bytes that came; `None` if some came before the program was started.
+    hash: Option<Context>,
+    hash_durable: Option<Context>,
+    /// Blocks that it was promised and has not taken.
+    pub(super) promised: u64,
+    /// Whether what came is to be taken back if its checksum is wrong, so that it must not become durable.
+    pub(super) is_held: bool,
+}
+
+impl Work {
+    /// Goes on with what is durable.
+    pub(super) fn resume(length: Option<u64>, body: Option<&Body>) -> Work {
+        let extents = body.map(|body| body.extents.clone()).unwrap_or_default();
+        let hash = extents.is_empty().then(|| Context::new(&SHA256));
+        let mut work = Work {
+            lease: 0,
+            length,
+            durable: extents.len(),
+            extents,
+            absorbed: None,
+            pending: Vec::new(),
+            hash_durable: hash.clone(),
+            hash,
+            promised: 0,
+            is_held: false,
+        };
+        work.promised = work.needs();
+        work
+    }
+
+    /// Blocks that it needs beyond those that it has.
+    pub(super) fn needs(&self) -> u64 {
+        let all = self.length.unwrap_or_default().div_ceil(BLOCK_BYTES);
+        all.saturating_sub(
+            self.extents
+                .iter()
+                .map(|extent| extent.run().count() as u64)
+                .sum(),
+        )
+    }
+
+    /// How many bytes came.
+    pub(super) fn offset(&self) -> u64 {
+        self.written() + self.pending.len() as u64
+    }
+
+    fn written(&self) -> u64 {
+        self.extents.last().map_or(0, Extent::end)
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.length == Some(self.offset())
+    }
+
+    /// Whether something of it is not durable.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.extents.len() > self.durable || !self.pending.is_empty()
+    }
+
+    /// Takes bytes; how many of them were written.
+    pub(super) fn append(
+        &mut self,
+        mut bytes: &[u8],
+        disk: &mut Disk<'_>,
+    ) -> Result<u64, StoreError> {
+        let end = self.offset() + bytes.len() as u64;
+        if self.length.is_some_and(|length| end > length) {
+            return Err(StoreError::TooLong);
+        }
+        if let Some(hash) = &mut self.hash {
+            hash.update(bytes);
+        }
+        self.absorb(disk)?;
+        let before = self.written();
+        if !self.pending.is_empty() {
+            let room = EXTENT_BYTES_MAX - self.pending.len();
+            let (first, rest) = bytes.split_at(bytes.len().min(room));
+            self.pending.extend_from_slice(first);
+            bytes = rest;
+            if self.pending.len() == EXTENT_BYTES_MAX {
+                self.write_pending(disk)?;
+            }
+        }
+        while bytes.len() >= EXTENT_BYTES_MAX {
+            let (first, rest) = bytes.split_at(EXTENT_BYTES_MAX);
+            self.write(first, disk)?;
+            bytes = rest;
+        }
+        self.pending.extend_from_slice(bytes);
+        Ok(self.written().saturating_sub(before))
+    }
+
+    /// Takes the last durable extent back into memory if it cannot stay as it is.
+    fn absorb(&mut self, disk: &Disk<'_>) -> Result<(), StoreError> {
+        let is_fresh = self.pending.is_empty() && self.extents.len() == self.durable;
+        let Some(last) = self.extents.last().filter(|_| is_fresh) else {
+            return Ok(());
+        };
+        let bytes = u64::from(last.bytes);
+        if bytes.is_multiple_of(BLOCK_BYTES) && bytes >= EXTENT_BYTES_MIN as u64 {
+            return Ok(());
+        }
+        self.pending = read(disk.device, disk.layout, last)?;
+        self.absorbed = self.extents.pop();
+        self.durable -= 1;
+        Ok(())
+    }
+
+    /// Writes what is in no extent yet; how many bytes that were.
+    pub(super) fn write_pending(&mut self, disk: &mut Disk<'_>) -> Result<u64, StoreError> {
+        let pending = std::mem::take(&mut self.pending);
+        self.write(&pending, disk)?;
+        Ok(pending.len() as u64)
+    }
+
+    fn write(&mut self, mut bytes: &[u8], disk: &mut Disk<'_>) -> Result<(), StoreError> {
+        while !bytes.is_empty() {
+            let blocks = (bytes.len() as u64).div_ceil(BLOCK_BYTES);
+            let run = self.take(blocks, disk.space)?;
+            let room = (run.end - run.start) * BLOCK_BYTES;
+            let (first, rest) = bytes.split_at(bytes.len().min(room as usize));
+            let extent = Extent {
+                offset: self.written(),
+                block: run.start,
+                bytes: first.len() as u32,
+                checksum: crc32c::crc32c(first),
+            };
+            let place = disk.layout.place(run.start);
+            match first.len() as u64 % BLOCK_BYTES {
+                0 => disk.device.write_at(place, first)?,
+                // A device writes whole blocks; it would have to read the rest of one first.
+                _ => {
+                    let mut padded = first.to_vec();
+                    padded.resize(room as usize, 0);
+                    disk.device.write_at(place, &padded)?;
+                }
+            }
+            self.extents.push(extent);
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, blocks: u64, space: &mut Space) -> Result<std::ops::Range<u64>, StoreError> {
+        // Without a promise it takes what is promised to nobody.
+        if self.length.is_none() && blocks > space.available() {
+            return Err(StoreError::Full);
+        }
+        let run = space.take(blocks).map_err(|_| StoreError::Full)?;
+        let promised = self.promised.min(run.end - run.start);
+        space.release(promised);
+        self.promised -= promised;
+        Ok(run)
+    }
+
+    /// Takes everything back that is not durable.
+    pub(super) fn roll_back(&mut self, space: &mut Space) {
+        for extent in self.extents.drain(self.durable..) {
+            space.free(extent.run());
+        }
+        self.pending.clear();
+        if let Some(extent) = self.absorbed.take() {
+            self.extents.push(extent);
+            self.durable += 1;
+        }
+        self.hash = self.hash_durable.clone();
+        self.is_held = false;
+        self.promise(space);
+    }
+
+    /// What it wrote is durable now.
+    pub(super) fn settle(&mut self, space: &mut Space) {
+        self.durable = self.extents.len();
+        self.hash_durable = self.hash.clone();
+        if let Some(extent) = self.absorbed.take() {
+            space.free(extent.run());
+        }
+        self.promise(space);
+    }
+
+    /// Is promised again what it gave back.
+    fn promise(&mut self, space: &mut Space) {
+        let lacks = self.needs().saturating_sub(self.promised);
+        space.promise_again(lacks);
+        self.promised += lacks;
+    }
+
+    /// The digest of a whole upload, from what came or, if some of it came long ago, from the disk.
+    pub(super) fn digest(&self, disk: &Disk<'_>) -> Result<Digest, StoreError> {
+        let context = match &self.hash {
+            Some(context) => context.clone(),
+            None => {
+                let mut context = Context::new(&SHA256);
+                for extent in &self.extents {
+                    context.update(&read(disk.device, disk.layout, extent)?);
+                }
+                context
+            }
+        };
+        let mut digest = [0; 32];
+        digest.copy_from_slice(context.finish().as_ref());
+        Ok(Digest(digest))
+    }
+
+    pub(super) fn body(&self, id: crate::id::Id) -> Arc<Body> {
+        Arc::new(Body {
+            id,
+            extents: self.extents.clone(),
+        })
+    }
+}
+
+/// Reads an extent, and believes it only with its checksum.
+pub(crate) fn read(
+    device: &dyn Device,
+    layout: &Layout,
+    extent: &Extent,
+) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = vec![0; extent.bytes as usize];
+    device.read_at(layout.place(extent.block), &mut bytes)?;
+    match crc32c::crc32c(&bytes) == extent.checksum {
+        true => Ok(bytes),
+        false => Err(StoreError::Damaged),
+    }
+}
