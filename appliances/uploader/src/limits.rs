@@ -47,6 +47,12 @@ pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 /// An upload that is the same as one that was delivered so recently is that one, sent again by a phone that
 /// did not hear the answer. Later it is meant.
 pub(crate) const SAME_TIME_MAX: Duration = Duration::from_secs(600);
+/// How often is looked what expires.
+pub(crate) const EXPIRY_TIME: Duration = Duration::from_secs(60);
+/// Bytes that are sent at once: on a backhaul of 2 Mbit/s a quarter of a second.
+pub(crate) const PIECE_BYTES_MAX: usize = 64 << 10;
+/// Senders whose shares are remembered; then all begin anew.
+pub(crate) const SENDERS_MAX: usize = 4096;
 /// How often the schedule is looked at though nothing happened: prices change, and clocks are set.
 pub(crate) const SCHEDULE_TIME_MAX: Duration = Duration::from_secs(30);
 

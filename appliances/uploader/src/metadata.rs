@@ -26,8 +26,6 @@ pub(crate) const COOKIE: &str = "cookie";
 pub(crate) const PRIORITY: &str = "priority";
 pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 pub(crate) const LINK: &str = "link";
-/// What a phone calls its file.
-pub(crate) const FILENAME: &str = "filename";
 
 /// What gives power at the origin; it goes when the body is there.
 const SECRET: [&str; 3] = [AUTHORIZATION, COOKIE, IDEMPOTENCY_KEY];

@@ -25,7 +25,7 @@ pub(crate) enum Change {
 /// The index does not work.
 #[derive(Debug, thiserror::Error)]
 #[error("the index: {0}")]
-pub struct IndexError(String);
+pub(crate) struct IndexError(String);
 
 impl<E: Into<redb::Error>> From<E> for IndexError {
     fn from(error: E) -> IndexError {

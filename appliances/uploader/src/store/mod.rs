@@ -194,8 +194,16 @@ pub struct Store {
     ledger: Arc<Mutex<Ledger>>,
     device: Arc<dyn Device>,
     layout: Layout,
-    /// Told when something became durable.
-    pub(crate) changed: Arc<Notify>,
+    signals: Arc<Signals>,
+}
+
+/// What others wait for.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    /// Something became durable.
+    changed: Notify,
+    /// The disk fails.
+    failed: Notify,
 }
 
 impl Store {
@@ -203,18 +211,28 @@ impl Store {
     pub(crate) fn start(device: Arc<dyn Device>) -> Result<Store, OpenError> {
         let mut keeper = Keeper::open(Arc::clone(&device))?;
         let (commands, waiting) = mpsc::channel(COMMANDS_WAITING_MAX);
-        let changed = Arc::new(Notify::new());
+        let signals = Arc::new(Signals::default());
         let store = Store {
             commands,
             ledger: keeper.ledger(),
             device,
             layout: keeper.layout(),
-            changed: Arc::clone(&changed),
+            signals: Arc::clone(&signals),
         };
         let thread = std::thread::Builder::new().name("store".to_owned());
-        let run = move || keeper.run(waiting, &changed);
+        let run = move || keeper.run(waiting, &signals);
         thread.spawn(run).map_err(OpenError::Thread)?;
         Ok(store)
+    }
+
+    /// Waits until something became durable since the last time.
+    pub(crate) async fn changed(&self) {
+        self.signals.changed.notified().await;
+    }
+
+    /// Waits until the disk fails.
+    pub(crate) async fn failed(&self) {
+        self.signals.failed.notified().await;
     }
 
     /// What is durable. Nobody keeps this for long.
@@ -265,24 +283,32 @@ impl Store {
         self.ask(|reply| Command::Open { id, hold, reply }).await
     }
 
-    /// Adds bytes, which are not durable yet.
+    /// Adds bytes, which are not durable yet; the answer comes when they are written.
     ///
     /// # Errors
-    /// Another has taken over; more bytes than were said; a disk that is full or fails.
-    pub async fn append(&self, id: Id, lease: u64, bytes: Vec<u8>) -> Result<(), StoreError> {
-        self.ask(|reply| Command::Append {
+    /// By the answer: another has taken over; more bytes than were said; a disk that is full or fails.
+    pub async fn append_later(
+        &self,
+        id: Id,
+        lease: u64,
+        bytes: Vec<u8>,
+    ) -> Result<oneshot::Receiver<Result<(), StoreError>>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Append {
             id,
             lease,
             bytes,
             reply,
-        })
-        .await
+        };
+        let sent = self.commands.send(command).await;
+        sent.map_err(|_| StoreError::Failed)?;
+        Ok(answer)
     }
 
     /// Makes durable what was added, and sets the length if that is known only now.
     ///
     /// # Errors
-    /// As for [`Store::append`]; another length than was said.
+    /// As for [`Store::append_later`]; another length than was said.
     pub async fn finish(
         &self,
         id: Id,

@@ -36,7 +36,7 @@ impl Space {
     pub(crate) fn of(blocks: u64) -> Space {
         let words = blocks.div_ceil(WORD);
         let mut map = vec![0; words as usize];
-        if blocks % WORD > 0
+        if !blocks.is_multiple_of(WORD)
             && let Some(last) = map.last_mut()
         {
             // Behind the end nothing is free.

@@ -1,5 +1,7 @@
 //! The store on a disk that fails in all ways.
 
+mod power_cuts;
+
 use std::sync::Arc;
 
 use tokio::sync::oneshot;

@@ -1,0 +1,284 @@
+//! The thread that changes the disk.
+
+mod asked;
+mod commit;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc;
+
+use crate::id::Id;
+use crate::limits::{GROUP_MAX, VOLATILE_BYTES_MAX};
+use crate::store::device::Device;
+use crate::store::index::{Contents, Index};
+use crate::store::layout::Layout;
+use crate::store::ledger::Ledger;
+use crate::store::record::{Body, Delivery, Extent, Record};
+use crate::store::region::Region;
+use crate::store::space::Space;
+use crate::store::work::Work;
+use crate::store::{Command, OpenError, Reply, Signals, StoreError};
+
+/// An answer that waits for what it says to be durable.
+type Answer = Box<dyn FnOnce(&Keeper, Result<(), StoreError>) + Send>;
+
+/// All that the thread has.
+pub(crate) struct Keeper {
+    device: Arc<dyn Device>,
+    layout: Layout,
+    index: Index,
+    space: Space,
+    ledger: Arc<Mutex<Ledger>>,
+    works: HashMap<Id, Work>,
+    lease: u64,
+    /// What changes with the next commit, beside the works.
+    changed: Vec<Pending>,
+    /// Works with something to commit.
+    finished: Vec<Id>,
+    /// Bytes written since the last flush.
+    volatile: u64,
+    answers: Vec<Answer>,
+    /// Bodies that nobody has any more but, perhaps, somebody who reads them.
+    leaving: Vec<Arc<Body>>,
+    has_failed: bool,
+}
+
+/// What a commit does to an upload.
+enum Pending {
+    Put(Id, Box<Record>, Option<Arc<Body>>),
+    Remove(Id),
+    /// These extents leave the index.
+    Drop(Arc<Body>),
+    /// These come to it.
+    Add(Arc<Body>),
+}
+
+impl Keeper {
+    /// Opens a device, and makes it ours if it is blank.
+    pub(crate) fn open(device: Arc<dyn Device>) -> Result<Keeper, OpenError> {
+        let (layout, index) = match Layout::read(device.as_ref())? {
+            Some(layout) => {
+                let region = Region::open(Arc::clone(&device), &layout)?;
+                (layout, Index::open(region)?)
+            }
+            None => {
+                let layout = Layout::of_size(device.size())?;
+                layout.begin(device.as_ref())?;
+                let index = Index::open(Region::make(Arc::clone(&device), &layout))?;
+                layout.finish(device.as_ref())?;
+                (layout, index)
+            }
+        };
+        // A device that cannot flush is found out before it is trusted.
+        device.flush()?;
+        let contents = index.contents()?;
+        let mut keeper = Keeper {
+            device,
+            layout,
+            index,
+            space: Space::of(layout.blocks),
+            ledger: Arc::default(),
+            works: HashMap::new(),
+            lease: 0,
+            changed: Vec::new(),
+            finished: Vec::new(),
+            volatile: 0,
+            answers: Vec::new(),
+            leaving: Vec::new(),
+            has_failed: false,
+        };
+        keeper.load(contents)?;
+        Ok(keeper)
+    }
+
+    fn load(&mut self, contents: Contents) -> Result<(), OpenError> {
+        let mut extents: HashMap<Id, Vec<Extent>> = HashMap::new();
+        for (id, extent) in contents.extents {
+            let body = extents.entry(id).or_default();
+            if body.last().map_or(0, Extent::end) != extent.offset {
+                return Err(OpenError::Contradiction("a body's extents"));
+            }
+            if !self.space.occupy(extent.run()) {
+                return Err(OpenError::Contradiction("a block"));
+            }
+            body.push(extent);
+        }
+        let bodies = extents.into_iter();
+        let bodies: HashMap<Id, Arc<Body>> = bodies
+            .map(|(id, extents)| (id, Arc::new(Body { id, extents })))
+            .collect();
+        let mut ledger = lock(&self.ledger);
+        for (id, record) in contents.uploads {
+            let body = match record.delivery {
+                Delivery::Delivered { .. } => None,
+                _ => bodies.get(&record.body).cloned(),
+            };
+            let has = body.as_ref().map_or(0, |body| body.length());
+            let is_wrong = match record.whole {
+                Some(_) => body.is_some() && record.length != Some(has),
+                None => record.length.is_some_and(|length| has > length),
+            };
+            if is_wrong {
+                return Err(OpenError::Contradiction("a length"));
+            }
+            if record.whole.is_none() {
+                let work = Work::resume(record.length, body.as_deref());
+                self.space.promise_again(work.promised);
+                self.works.insert(id, work);
+            }
+            ledger.put(id, record, body);
+        }
+        ledger.blocks = (self.space.available(), self.space.blocks());
+        Ok(())
+    }
+
+    pub(crate) fn ledger(&self) -> Arc<Mutex<Ledger>> {
+        Arc::clone(&self.ledger)
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Serves until nobody asks any more.
+    pub(crate) fn run(&mut self, mut commands: mpsc::Receiver<Command>, signals: &Signals) {
+        while let Some(first) = commands.blocking_recv() {
+            let mut group = vec![first];
+            while group.len() < GROUP_MAX
+                && let Ok(next) = commands.try_recv()
+            {
+                group.push(next);
+            }
+            let had_failed = self.has_failed;
+            if self.serve(group) {
+                signals.changed.notify_one();
+            }
+            if self.has_failed && !had_failed {
+                signals.failed.notify_one();
+            }
+        }
+    }
+
+    /// Serves commands that came together, by one commit; whether something became durable.
+    pub(crate) fn serve(&mut self, commands: Vec<Command>) -> bool {
+        self.reclaim();
+        for command in commands {
+            self.take(command);
+        }
+        let due = !self.answers.is_empty() || self.volatile >= VOLATILE_BYTES_MAX;
+        if due {
+            let committed = self.commit();
+            if let Err(error) = &committed {
+                self.fail(error);
+            }
+            let outcome = committed.map_err(|_| StoreError::Failed);
+            for answer in std::mem::take(&mut self.answers) {
+                answer(self, outcome);
+            }
+        }
+        self.reclaim();
+        due
+    }
+
+    /// From now on nothing is believed of the device.
+    pub(super) fn fail(&mut self, why: &dyn std::fmt::Display) {
+        self.has_failed = true;
+        lock(&self.ledger).failed.get_or_insert(why.to_string());
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Create {
+                length,
+                partial,
+                metadata,
+                reply,
+            } => {
+                let made = self.create(length, partial, metadata);
+                self.later(made, reply, |_, id| Ok(id));
+            }
+            Command::Open { id, hold, reply } => {
+                let opened = self.open_upload(id, hold);
+                self.later(opened, reply, move |keeper, lease| keeper.opened(id, lease));
+            }
+            Command::Append {
+                id,
+                lease,
+                bytes,
+                reply,
+            } => {
+                let appended = self.append(id, lease, &bytes);
+                let _ = reply.send(appended);
+            }
+            Command::Finish {
+                id,
+                lease,
+                length,
+                reply,
+            } => {
+                let finished = self.finish(id, lease, length);
+                self.later(finished, reply, move |keeper, ()| keeper.stored(id));
+            }
+            Command::RollBack { id, lease, reply } => {
+                let result = self.work(id, Some(lease)).map(drop);
+                if result.is_ok()
+                    && let Some(work) = self.works.get_mut(&id)
+                {
+                    work.roll_back(&mut self.space);
+                }
+                let _ = reply.send(result);
+            }
+            Command::Join {
+                parts,
+                metadata,
+                reply,
+            } => {
+                let joined = self.join(&parts, metadata);
+                self.later(joined, reply, |_, id| Ok(id));
+            }
+            Command::Remove { id, reply } => {
+                let removed = self.remove(id);
+                self.later(removed, reply, |_, ()| Ok(()));
+            }
+            Command::Note { id, note, reply } => {
+                let noted = self.note(id, note);
+                self.later(noted, reply, |_, ()| Ok(()));
+            }
+        }
+    }
+
+    /// Answers an error at once, and anything else when it is durable.
+    fn later<A: Send + 'static, T: Send + 'static>(
+        &mut self,
+        result: Result<A, StoreError>,
+        reply: Reply<T>,
+        say: impl FnOnce(&Keeper, A) -> Result<T, StoreError> + Send + 'static,
+    ) {
+        // Who no longer listens has gone away.
+        match result.and_then(|value| self.check().map(|()| value)) {
+            Err(error) => drop(reply.send(Err(error))),
+            Ok(value) => self.answers.push(Box::new(move |keeper, committed| {
+                drop(reply.send(committed.and_then(|()| say(keeper, value))));
+            })),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        match self.has_failed {
+            true => Err(StoreError::Failed),
+            false => Ok(()),
+        }
+    }
+}
+
+fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Seconds since 1970.
+fn now_s() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
