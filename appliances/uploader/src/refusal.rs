@@ -26,6 +26,7 @@ pub(crate) enum Refused {
     Checksum,
     TakenOver,
     IsWhole,
+    Gone,
     Stopped,
     Busy,
     TooMany,
@@ -109,6 +110,11 @@ impl Refused {
                 "a newer request goes on with this upload",
             ),
             Refused::IsWhole => ("is-whole", 403, "the upload is whole, and cannot change"),
+            Refused::Gone => (
+                "has-gone",
+                403,
+                "the upload is at its origin, or on its way there, and cannot be taken back",
+            ),
             Refused::Stopped => (
                 "stopped",
                 408,
@@ -155,6 +161,7 @@ impl Refusal for Refused {
         Refused::Checksum,
         Refused::TakenOver,
         Refused::IsWhole,
+        Refused::Gone,
         Refused::Stopped,
         Refused::Busy,
         Refused::TooMany,

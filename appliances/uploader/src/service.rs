@@ -26,6 +26,7 @@ use crate::tus::{self, Ask, Creation, Kind, Patch};
 pub(crate) struct Uploader {
     settings: Arc<Settings>,
     store: Store,
+    outbound: Arc<Outbound>,
     figures: Figures,
     refusals: Refusals,
     /// For the bodies that are taken at once.
@@ -76,6 +77,7 @@ pub async fn make(stage: Stage<Written>) -> Result<Router, Failure> {
         upload_max: settings.upload_max.unwrap_or(disk_bytes / 2),
         settings,
         store,
+        outbound,
         figures,
         refusals,
         seats: Arc::new(Semaphore::new(BODIES_MAX)),
@@ -122,6 +124,9 @@ impl Uploader {
             (Ask::Head, Some(id)) => self.head(id).await,
             (Ask::Patch(patch), Some(id)) => self.patch(id, patch, body).await,
             (Ask::Delete, Some(id)) => {
+                if self.outbound.has_gone(id) {
+                    return Err(Refused::Gone);
+                }
                 self.store.remove(id).await?;
                 Ok(empty(StatusCode::NO_CONTENT))
             }

@@ -11,6 +11,7 @@
 //! | `timetable`, `utc-offset-minutes` | what the link costs by time of day ([`crate::timetable`]) | always 0, UTC |
 //! | `original-price-max` | the price up to which originals go | 0 |
 //! | `patience-hours` | after which an original goes whatever the link costs | 24 |
+//! | `rest-seconds` | how long an original rests before it goes, so that whoever brought it can take it back: the thumbnailer does, if the origin wants no thumbnail | 5 |
 //! | `unfinished-hours` | after which an upload that nobody goes on with is forgotten | 24 |
 //! | `keep-hours` | after which one is forgotten that was delivered or refused | 24 |
 //! | `origin-ca` | certificates that an origin's may be signed with, in PEM, instead of the Web's | none |
@@ -36,6 +37,8 @@ use crate::timetable::{Timetable, TimetableError};
 const ORIGINS_MAX: usize = 256;
 /// A year is longer than anybody waits.
 const HOURS_MAX: u64 = 365 * 24;
+/// Whoever takes an upload back does so at once.
+const REST_SECONDS_MAX: u64 = 3600;
 /// Each takes a connection and some extents of memory.
 const AT_ONCE_MAX: usize = 32;
 
@@ -54,6 +57,7 @@ pub struct Written {
     utc_offset_minutes: i32,
     original_price_max: u32,
     patience_hours: u64,
+    rest_seconds: u64,
     unfinished_hours: u64,
     keep_hours: u64,
     origin_ca: Option<String>,
@@ -97,6 +101,7 @@ impl Default for Written {
             utc_offset_minutes: 0,
             original_price_max: 0,
             patience_hours: 24,
+            rest_seconds: 5,
             unfinished_hours: 24,
             keep_hours: 24,
             origin_ca: None,
@@ -121,6 +126,7 @@ pub(crate) struct Settings {
     pub(crate) timetable: Timetable,
     pub(crate) original_price_max: u32,
     pub(crate) patience: Duration,
+    pub(crate) rest: Duration,
     pub(crate) unfinished: Duration,
     pub(crate) keep: Duration,
     pub(crate) roots: RootCertStore,
@@ -206,6 +212,7 @@ impl TryFrom<Written> for Settings {
             timetable: Timetable::parse(&written.timetable, written.utc_offset_minutes)?,
             original_price_max: written.original_price_max,
             patience: hours("patience-hours", written.patience_hours)?,
+            rest: Duration::from_secs(written.rest_seconds.min(REST_SECONDS_MAX)),
             unfinished: hours("unfinished-hours", written.unfinished_hours)?,
             keep: hours("keep-hours", written.keep_hours)?,
             roots: roots(written.origin_ca.as_deref())?,

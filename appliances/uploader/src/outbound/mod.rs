@@ -32,7 +32,7 @@ use crate::outbound::outgoing::{Outgoing, Progress, Rate};
 use crate::outbound::verdict::Verdict;
 use crate::schedule::{self, Job, Next, Priority, Terms};
 use crate::settings::{Protocol, Settings};
-use crate::store::{Digest, Note, Store};
+use crate::store::{Delivery, Digest, Entry, Note, Store};
 
 /// The sender.
 pub(crate) struct Outbound {
@@ -138,7 +138,7 @@ impl Outbound {
                 sender: entry.record.metadata.sender(),
                 origin,
                 age: *age,
-                pause: left(state.pauses.get(id).copied(), now),
+                pause: left(state.pauses.get(id).copied(), now).max(self.rest_of(entry, now)),
             })
             .collect();
         let flights: Vec<schedule::Flight> = state
@@ -158,6 +158,22 @@ impl Outbound {
             &state.served,
             &held.collect(),
         )
+    }
+
+    /// How long an original rests still.
+    fn rest_of(&self, entry: &Entry, now: Instant) -> Duration {
+        match priority(&entry.record.metadata) {
+            Priority::Thumbnail => Duration::ZERO,
+            Priority::Original => left(Some(entry.touched + self.settings.rest), now),
+        }
+    }
+
+    /// Whether an upload is on its way, or there: then nobody can take it back.
+    pub(crate) fn has_gone(&self, id: Id) -> bool {
+        let is_on_its_way = self.state().flights.contains_key(&id);
+        let ledger = self.store.ledger();
+        let delivery = ledger.get(id).map(|entry| entry.record.delivery);
+        is_on_its_way || matches!(delivery, Some(Delivery::Delivered { .. }))
     }
 
     fn terms(&self, now_s: u64) -> Terms {

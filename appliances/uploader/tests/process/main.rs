@@ -78,6 +78,11 @@ async fn a_length_may_come_with_the_last_request() {
     assert_eq!(answer.status, 204, "{}", answer.head);
     assert!(site.seen(1).await[0].body == bytes);
     let answer = uploader.ask(&format!("DELETE {path}"), b"").await;
+    assert_eq!(answer.status, 403, "the origin has it");
+    let path = uploader
+        .create("Upload-Length: 5", &borrowed(&original(&site)))
+        .await;
+    let answer = uploader.ask(&format!("DELETE {path}"), b"").await;
     assert_eq!(answer.status, 204);
     let answer = uploader.ask(&format!("HEAD {path}"), b"").await;
     assert_eq!(answer.status, 404);

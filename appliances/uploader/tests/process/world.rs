@@ -206,7 +206,8 @@ impl Uploader {
     /// On a disk, with more lines of `[service]`.
     pub(crate) async fn start(disk: &DiskFile, more: &str) -> Uploader {
         let device = disk.0.display();
-        let config = format!("[service]\ndevice = \"{device}\"\nsize-mib = 64\n{more}\n");
+        let config =
+            format!("[service]\ndevice = \"{device}\"\nsize-mib = 64\nrest-seconds = 0\n{more}\n");
         let mut process = Command::new(env!("CARGO_BIN_EXE_uploader"))
             .env_clear()
             .env("CONFIG", config)

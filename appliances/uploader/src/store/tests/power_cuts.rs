@@ -95,6 +95,12 @@ impl World {
         );
         assert!(from >= known.acknowledged);
         known.acknowledged = from;
+        if self.bench.entry(known.id).record.whole.is_some() {
+            // It was durable when the power went, before anybody heard so.
+            known.is_whole = true;
+            return Ok(());
+        }
+        let known = &mut self.known[which];
         let piece = match self.random.below(2) {
             0 => rest,
             _ => self.random.below(rest as u64 + 1) as usize,
@@ -113,7 +119,8 @@ impl World {
 
     fn take_back(&mut self, which: usize) -> Result<(), PowerGone> {
         let known = &mut self.known[which];
-        if known.is_removed || known.is_delivered {
+        // What is on its way cannot be taken back: the service refuses that.
+        if known.is_removed || self.origin.contains_key(&known.id.to_string()) {
             return Ok(());
         }
         known.is_removed = true;
