@@ -9,6 +9,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -17,7 +18,10 @@ use http_body::{Frame, SizeHint};
 
 /// What has arrived, and who waits for more.
 #[derive(Debug, Default)]
-pub struct Body(Mutex<State>);
+pub struct Body {
+    state: Mutex<State>,
+    readers: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -70,13 +74,28 @@ impl Body {
         self.state().length
     }
 
+    /// How often somebody began to read it.
+    pub fn readers(&self) -> u64 {
+        self.readers.load(Ordering::Relaxed)
+    }
+
+    /// What has arrived, in one piece.
+    pub fn bytes(&self) -> Vec<u8> {
+        let state = self.state();
+        let mut bytes = Vec::with_capacity(usize::try_from(state.length).unwrap_or(0));
+        for (_, chunk) in &state.chunks {
+            bytes.extend_from_slice(chunk);
+        }
+        bytes
+    }
+
     /// How it ended, if it has.
     pub fn end(&self) -> Option<End> {
         self.state().end
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -103,6 +122,7 @@ impl Reader {
 
     /// Reads the bytes from `place` on, before `until`.
     pub fn part(body: Arc<Body>, place: u64, until: Option<u64>) -> Self {
+        body.readers.fetch_add(1, Ordering::Relaxed);
         Self { body, place, until }
     }
 

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::body::{Body, End};
 use crate::directives::Directives;
+use crate::disk::Disk;
 use crate::freshness::{Freshness, Timestamp};
 use crate::limits::BODY_TIME_MAX;
 use crate::ranges::Part;
@@ -28,6 +29,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) requested: Timestamp,
     pub(crate) received: Timestamp,
     pub(crate) object_bytes_max: u64,
+    /// Seconds for which it is told that something is not there, where the origin does not say.
+    pub(crate) negative_seconds: u64,
 }
 
 /// An answer that may be stored.
@@ -54,13 +57,16 @@ impl Fetched {
             StatusCode::PARTIAL_CONTENT => Some(part(&head.headers, length)?),
             _ => None,
         };
-        let freshness = Freshness::of(
+        let mut freshness = Freshness::of(
             head.status,
             &head.headers,
             &directives,
             asked.requested,
             asked.received,
         );
+        if is_negative(head.status) && !speaks_of_lifetime(&head.headers, &directives) {
+            freshness.lifetime = freshness.lifetime.max(asked.negative_seconds);
+        }
         let useful = freshness.is_fresh(asked.received) || validation::has_validator(&head.headers);
         if !useful && directives.stale_while_revalidate.is_none() {
             return Err(NotStored::Useless);
@@ -85,6 +91,18 @@ impl Fetched {
     }
 }
 
+/// What says that there is nothing, of what may be stored without a word about it (RFC 9110, section 15.1).
+fn is_negative(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
+}
+
+fn speaks_of_lifetime(headers: &HeaderMap, directives: &Directives) -> bool {
+    directives.max_age.is_some()
+        || directives.s_maxage.is_some()
+        || directives.no_cache
+        || headers.contains_key(header::EXPIRES)
+}
+
 /// A part whose length is known, or it could not be told apart from one that broke off.
 fn part(headers: &HeaderMap, length: Option<u64>) -> Result<Part, NotStored> {
     let told = Part::of(headers).ok_or(NotStored::BadRange)?;
@@ -98,9 +116,11 @@ pub(crate) fn http_date(time: Timestamp) -> HeaderValue {
     HeaderValue::try_from(date).expect("dates are ASCII")
 }
 
-/// Fills a stored response with what arrives. One that breaks off leaves the store.
+/// Fills a stored response with what arrives. One that breaks off leaves the store; one that is whole, and
+/// was not removed meanwhile, goes to the disk as well.
 pub(crate) async fn fill(
     store: Arc<Store>,
+    disk: Option<Disk>,
     key: Key,
     entry: Arc<Entry>,
     mut body: Incoming,
@@ -123,7 +143,15 @@ pub(crate) async fn fill(
     };
     entry.body.finish(end);
     match end {
-        End::Whole => store.reweigh(&key),
+        End::Whole => {
+            store.reweigh(&key);
+            if let Some(disk) = disk
+                && entry.part.is_none()
+                && store.holds(&key, &entry)
+            {
+                disk.keep(&key, &entry);
+            }
+        }
         End::Broken => store.replace(&key, &entry, None),
     }
 }

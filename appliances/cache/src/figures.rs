@@ -53,6 +53,17 @@ impl Figures {
         }
     }
 
+    /// Requests that were answered so.
+    pub(crate) fn requests(&self, outcome: Outcome) -> u64 {
+        let of_it = self.requests.iter().filter(|(one, _)| *one == outcome);
+        of_it.map(|(_, counter)| counter.get()).sum()
+    }
+
+    /// Bytes of bodies that did not come over the backhaul.
+    pub(crate) fn saved(&self) -> u64 {
+        self.saved.get()
+    }
+
     pub(crate) fn count(&self, outcome: Outcome, response: &Response<Body>) {
         if let Some((_, counter)) = self.requests.iter().find(|(one, _)| *one == outcome) {
             counter.add(1);

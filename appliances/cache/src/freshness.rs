@@ -17,19 +17,19 @@ pub const DISCONNECTED_SECONDS_MAX: u64 = 12 * 3600;
 /// Ages and lifetimes of one response, settled when it was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Freshness {
-    received: Timestamp,
+    pub(crate) received: Timestamp,
     /// `corrected_initial_age` of section 4.2.3.
-    initial_age: u64,
-    lifetime: u64,
+    pub(crate) initial_age: u64,
+    pub(crate) lifetime: u64,
     /// None: never stale, whatever happens.
-    staleness: Option<Staleness>,
-    no_cache: bool,
+    pub(crate) staleness: Option<Staleness>,
+    pub(crate) no_cache: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Staleness {
-    while_revalidate: u64,
-    if_error: u64,
+pub(crate) struct Staleness {
+    pub(crate) while_revalidate: u64,
+    pub(crate) if_error: u64,
 }
 
 /// What a request gets of a stored response.

@@ -22,3 +22,17 @@ pub const IDLE_CONNECTIONS_MAX: usize = 32;
 pub const IDLE_TIME_MAX: Duration = Duration::from_secs(4);
 /// Kinds of addresses in which the memory tier is divided to guess its number of entries.
 pub const TYPICAL_OBJECT_BYTES: u64 = 16 * 1024;
+/// Responses that wait to be written to the disk: each holds its body, of 16 MiB at most.
+pub const DISK_KEEPS_MAX: usize = 64;
+/// Records of one address that are looked at for a request: each is read from the disk for that.
+pub const DISK_CANDIDATES_MAX: usize = 4;
+/// How often the index of the disk is brought up to date: as much is forgotten when the power fails.
+pub const DISK_FLUSH_TIME: Duration = Duration::from_secs(1);
+/// Memory that a record of the disk takes in the index.
+pub const INDEX_RECORD_BYTES: u64 = 128;
+/// Bytes of a list of what to purge or to prefetch: thousands of addresses.
+pub const ORDERS_BYTES_MAX: usize = 256 * 1024;
+/// Purges in one order: each is looked for in all that is held.
+pub const PURGES_MAX: usize = 256;
+/// Addresses on the operator's page: what fits on a screen.
+pub const BUSIEST_SHOWN: usize = 20;

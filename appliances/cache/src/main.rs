@@ -7,6 +7,6 @@ use edgecloud_appliance::{Stage, run};
 
 fn main() -> ExitCode {
     run("cache", |stage: Stage<cache::Own>| async move {
-        Ok(cache::router(&stage))
+        cache::router(&stage)
     })
 }

@@ -3,25 +3,29 @@
 //! GET is looked up, and fetched if it must be; HEAD is answered from what GET stored; everything
 //! else passes, and makes invalid what it changes.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use axum::Router;
 use axum::body::Body as Outgoing;
 use axum::extract::{Extension, Request, State};
 use axum::response::Response;
-use edgecloud_appliance::{Ends, Refusals, Stage};
+use edgecloud_appliance::{Ends, Failure as StartFailure, Refusals, Stage};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use hyper::body::Incoming;
 
 use crate::answer::{Asking, as_fetched, from_store, tell};
 use crate::collapse::{Boarding, Flights, Lead, Shared, landed};
 use crate::directives::Directives;
+use crate::disk::Disk;
 use crate::fetched::{self, Fetched};
 use crate::figures::{Figures, Outcome};
 use crate::freshness::{Failure, Freshness, Timestamp, Verdict};
 use crate::hops;
 use crate::invalidation;
+use crate::operator;
 use crate::origin::Origin;
 use crate::ranges::Wanted;
 use crate::refusal::Refused;
@@ -36,25 +40,32 @@ use crate::validation;
 /// been given up by its client.
 const JOINS_MAX: usize = 3;
 
+const NO_PREFETCH: &str =
+    "prefetch names URLs like http://a.example/b, and wants an origin to be set";
+
 /// A cache that serves.
 pub(crate) struct Cache {
-    role: Role,
+    pub(crate) role: Role,
     object_bytes_max: u64,
+    negative_seconds: u64,
+    /// Counts purges: what was asked for before one is not stored after it.
+    pub(crate) purges: AtomicU64,
     pub(crate) store: Arc<Store>,
+    pub(crate) disk: Option<Disk>,
     flights: Flights,
     origin: Origin,
-    figures: Figures,
+    pub(crate) figures: Figures,
     refusals: Refusals,
 }
 
 /// A request, as far as it is looked at.
-struct Question {
-    method: Method,
-    site: Site,
-    key: Key,
-    headers: HeaderMap,
-    directives: Directives,
-    wanted: Option<Wanted>,
+pub(crate) struct Question {
+    pub(crate) method: Method,
+    pub(crate) site: Site,
+    pub(crate) key: Key,
+    pub(crate) headers: HeaderMap,
+    pub(crate) directives: Directives,
+    pub(crate) wanted: Option<Wanted>,
 }
 
 impl Question {
@@ -76,18 +87,40 @@ impl Question {
 }
 
 /// Makes the router of a cache.
-pub fn router(stage: &Stage<Own>) -> Router {
+///
+/// # Errors
+/// The disk cannot be used.
+pub fn router(stage: &Stage<Own>) -> Result<Router, StartFailure> {
     let store = Arc::new(Store::new(stage.settings.memory_bytes()));
+    let index_bytes = stage.settings.index_bytes();
+    let open = |path: &PathBuf| Disk::open(path, index_bytes, &stage.log);
+    let disk = stage.settings.disk.as_ref().map(open).transpose()?;
+    if let Some(disk) = disk.clone() {
+        let drain = stage.drain.clone();
+        stage.background.spawn(async move {
+            drain.begun().await;
+            disk.flush().await;
+        });
+    }
     let cache = Cache {
         role: stage.settings.role(),
         object_bytes_max: stage.settings.object_bytes_max(),
+        negative_seconds: stage.settings.negative_seconds.into(),
+        purges: AtomicU64::new(0),
         store,
+        disk,
         flights: Flights::default(),
         origin: Origin::new(),
         figures: Figures::of(&stage.metrics),
         refusals: stage.refusals::<Refused>(),
     };
-    Router::new().fallback(respond).with_state(Arc::new(cache))
+    let cache = Arc::new(cache);
+    stage.pages.show(operator::pages(Arc::clone(&cache)));
+    let ahead = stage.settings.prefetch.clone();
+    if !ahead.is_empty() {
+        cache.prefetch(ahead).map_err(|_| NO_PREFETCH)?;
+    }
+    Ok(Router::new().fallback(respond).with_state(cache))
 }
 
 async fn respond(
@@ -132,23 +165,28 @@ impl Cache {
         }
     }
 
-    async fn get(self: &Arc<Self>, question: Question) -> Result<Response, Refused> {
+    pub(crate) async fn get(self: &Arc<Self>, question: Question) -> Result<Response, Refused> {
         let mut stale = None;
         let mut lead = None;
         let mut collapsed = false;
+        let mut warmed = false;
         for _ in 0..JOINS_MAX {
             match self.look_up(&question) {
                 Ok((entry, verdict)) => return Ok(self.hit(question, &entry, verdict, collapsed)),
                 Err(unusable) => stale = unusable,
             }
-            if question.directives.only_if_cached {
-                return Err(Refused::OnlyIfCached);
-            }
             if !question.can_join() {
-                break;
+                if stale.is_some() || !self.warm(&question, &mut warmed).await {
+                    break;
+                }
+                continue;
             }
             match self.flights.board(&question.key) {
                 Boarding::Lead(first) => {
+                    if stale.is_none() && self.warm(&question, &mut warmed).await {
+                        first.land(Shared::Stored);
+                        continue;
+                    }
                     lead = Some(first);
                     break;
                 }
@@ -160,7 +198,24 @@ impl Cache {
                 },
             }
         }
+        if question.directives.only_if_cached {
+            return Err(Refused::OnlyIfCached);
+        }
         self.fetch(&question, stale, lead).await
+    }
+
+    /// Brings a response from the disk into memory, once for a request.
+    async fn warm(&self, question: &Question, warmed: &mut bool) -> bool {
+        let Some(disk) = self.disk.as_ref().filter(|_| !*warmed) else {
+            return false;
+        };
+        *warmed = true;
+        let found = disk.load(&question.key, &question.headers).await;
+        if let Some(entry) = found {
+            self.store.insert(&question.key, entry);
+            return true;
+        }
+        false
     }
 
     /// What may be served; or what is stored, but may not be served as it is.
@@ -235,6 +290,7 @@ impl Cache {
             validation::make_conditional(&mut headers, &stale.headers);
         }
         let requested = now();
+        let purges = self.purges.load(Ordering::Relaxed);
         let sent = self.send(question, headers, Outgoing::empty()).await;
         let response = match sent {
             Ok(response) => response,
@@ -252,10 +308,16 @@ impl Cache {
         match asked {
             Some(stale) if response.status() == StatusCode::NOT_MODIFIED => {
                 if !validation::confirms(response.headers(), &stale.headers) {
-                    self.store.replace(&question.key, stale, None);
+                    self.remove(&question.key);
                     let sent = self.send(question, question.headers.clone(), Outgoing::empty());
                     let response = sent.await?;
-                    return Ok(self.take_in(question, response, requested, lead, Forwarded::Stale));
+                    return Ok(self.take_in(
+                        question,
+                        response,
+                        (requested, purges),
+                        lead,
+                        Forwarded::Stale,
+                    ));
                 }
                 Ok(self.confirmed(question, stale, response.headers(), requested, lead))
             }
@@ -265,7 +327,7 @@ impl Cache {
                 } else {
                     Forwarded::Miss
                 };
-                Ok(self.take_in(question, response, requested, lead, because))
+                Ok(self.take_in(question, response, (requested, purges), lead, because))
             }
         }
     }
@@ -315,12 +377,13 @@ impl Cache {
         response
     }
 
-    /// Stores an answer if it may be, and passes it on.
+    /// Stores an answer if it may be, and passes it on. It is told when it was asked for, and how many
+    /// purges there were before.
     fn take_in(
         self: &Arc<Self>,
         question: &Question,
         response: http::Response<Incoming>,
-        requested: Timestamp,
+        (requested, purges): (Timestamp, u64),
         lead: Option<Lead>,
         because: Forwarded,
     ) -> Response {
@@ -338,17 +401,22 @@ impl Cache {
             requested,
             received: now(),
             object_bytes_max: self.object_bytes_max,
+            negative_seconds: self.negative_seconds,
         };
-        match Fetched::of(asked, &head, &body) {
+        let fetched = match self.purges.load(Ordering::Relaxed) == purges {
+            true => Fetched::of(asked, &head, &body),
+            false => Err(NotStored::Purged),
+        };
+        match fetched {
             Ok(fetched) => {
                 let entry = Arc::new(fetched.entry);
                 self.store.insert(&question.key, Arc::clone(&entry));
                 if let Some(lead) = lead {
                     lead.land(Shared::Stored);
                 }
-                let store = Arc::clone(&self.store);
                 let fill = fetched::fill(
-                    store,
+                    Arc::clone(&self.store),
+                    self.disk.clone(),
                     Arc::clone(&question.key),
                     Arc::clone(&entry),
                     body,
@@ -371,7 +439,13 @@ impl Cache {
     }
 
     async fn head(self: &Arc<Self>, question: Question) -> Result<Response, Refused> {
-        let stored = match self.look_up(&question) {
+        let mut looked_up = self.look_up(&question);
+        if let Err(None) = looked_up
+            && self.warm(&question, &mut false).await
+        {
+            looked_up = self.look_up(&question);
+        }
+        let stored = match looked_up {
             Ok((entry, verdict)) => return Ok(self.hit(question, &entry, verdict, false)),
             Err(stored) => stored,
         };
@@ -402,12 +476,20 @@ impl Cache {
         let response = self.send(&question, question.headers.clone(), body).await?;
         if invalidation::invalidates(&question.method, response.status()) {
             let site = &question.site;
-            self.store.remove(&question.key);
+            self.remove(&question.key);
             for target in invalidation::also(&site.authority, &site.target, response.headers()) {
-                self.store.remove(&site.key_of(&target));
+                self.remove(&site.key_of(&target));
             }
         }
         Ok(self.forwarded(response, NotStored::Method))
+    }
+
+    /// Removes an address from both tiers.
+    fn remove(&self, key: &Key) {
+        self.store.remove(key);
+        if let Some(disk) = &self.disk {
+            disk.remove(key);
+        }
     }
 
     fn forwarded(&self, response: http::Response<Incoming>, reason: NotStored) -> Response {

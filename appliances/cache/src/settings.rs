@@ -1,5 +1,7 @@
 //! What an operator sets, in `[service]` of the document.
 
+use std::path::PathBuf;
+
 use http::uri::Authority;
 use serde::{Deserialize, Deserializer, de::Error};
 
@@ -14,6 +16,16 @@ pub struct Own {
     /// Mebibytes of memory for responses.
     #[serde(default = "memory")]
     pub memory_mib: u32,
+    /// The disk tier: a block device, or a file with as many bytes as it may have. Without it responses
+    /// are in memory only.
+    #[serde(default)]
+    pub disk: Option<PathBuf>,
+    /// Seconds for which a 404 or 410 is kept whose origin says nothing of that.
+    #[serde(default)]
+    pub negative_seconds: u16,
+    /// URLs that are fetched at the start, where there is an origin.
+    #[serde(default)]
+    pub prefetch: Vec<String>,
     /// Mebibytes that one response may have to be stored; at most a quarter of the memory.
     #[serde(default = "object")]
     pub object_mib: u32,
@@ -47,6 +59,11 @@ impl Own {
     /// Bytes of the largest object: several must fit, or one would empty the cache.
     pub fn object_bytes_max(&self) -> u64 {
         (u64::from(self.object_mib) * MEBIBYTE).min(self.memory_bytes() / 4)
+    }
+
+    /// Bytes of memory that may know of what the disk holds: beside the tier, not of it.
+    pub(crate) fn index_bytes(&self) -> u64 {
+        self.memory_bytes() / 4
     }
 
     /// Whom the cache stands for.

@@ -57,6 +57,34 @@ impl Site {
         })
     }
 
+    /// The site of a URL, where there is an origin to ask for it.
+    pub(crate) fn of_url(role: &Role, url: &str) -> Result<Self, Refused> {
+        let Role::Reverse { origin } = role else {
+            return Err(Refused::Unmeant);
+        };
+        let url: Uri = url.parse().map_err(|_| Refused::Target)?;
+        let scheme = match url.scheme_str() {
+            Some("http") => "http",
+            Some("https") => "https",
+            _ => return Err(Refused::Target),
+        };
+        let authority = url.authority().ok_or(Refused::Host)?.as_str();
+        let target = url.path_and_query().map_or("/", |target| target.as_str());
+        if target.len() > TARGET_BYTES_MAX || authority.contains('@') {
+            return Err(Refused::Target);
+        }
+        Ok(Self {
+            authority: authority
+                .to_ascii_lowercase()
+                .parse()
+                .map_err(|_| Refused::Host)?,
+            upstream: origin.clone(),
+            scheme,
+            meant: None,
+            target: target.to_owned(),
+        })
+    }
+
     /// The key of this target.
     pub(crate) fn key(&self) -> Key {
         self.key_of(&self.target)

@@ -28,6 +28,8 @@ pub enum NotStored {
     TooLarge,
     /// Its `Content-Range` makes no sense.
     BadRange,
+    /// Something was purged while it was under way.
+    Purged,
     /// Nobody could use it without asking, and there is no validator to ask with.
     Useless,
 }
@@ -46,6 +48,7 @@ impl NotStored {
             Self::Unspoken => "unspoken",
             Self::TooLarge => "too-large",
             Self::BadRange => "bad-range",
+            Self::Purged => "purged",
             Self::Useless => "useless",
         }
     }

@@ -166,6 +166,21 @@ impl Store {
         }
     }
 
+    /// The addresses that are held, with what is held of each.
+    pub fn each(&self, mut see: impl FnMut(&str, &Entry)) {
+        let tier = self.tier();
+        for (key, group) in tier.each() {
+            group.entries.iter().for_each(|entry| see(key, entry));
+        }
+    }
+
+    /// Whether this very response is there.
+    pub fn holds(&self, key: &Key, entry: &Arc<Entry>) -> bool {
+        let tier = self.tier();
+        let mut entries = tier.peek(key).into_iter().flat_map(|group| &group.entries);
+        entries.any(|other| Arc::ptr_eq(other, entry))
+    }
+
     /// Removes an address.
     pub fn remove(&self, key: &str) -> bool {
         self.tier().remove(key).is_some()

@@ -132,6 +132,11 @@ impl<V: Held> Tier<V> {
         before - self.slots.len()
     }
 
+    /// All that is held.
+    pub fn each(&self) -> impl Iterator<Item = (&Key, &V)> {
+        self.slots.iter().map(|slot| (&slot.key, &slot.value))
+    }
+
     /// Keys and bytes that are held.
     pub fn held(&self) -> (usize, u64) {
         (self.slots.len(), self.bytes)

@@ -10,7 +10,7 @@ const SELECTING_MAX: usize = 16;
 
 /// The fields of the request that chose a response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selecting(Vec<(HeaderName, Option<String>)>);
+pub struct Selecting(pub(crate) Vec<(HeaderName, Option<String>)>);
 
 impl Selecting {
     /// What chose this response; None if `Vary` has a `*`, or names too much or nonsense.

@@ -44,6 +44,7 @@ pub use beside::Beside;
 pub use connection::Ends;
 pub use drain::Drain;
 pub use log::Log;
+pub use management::Pages;
 pub use readiness::{Gate, Readiness};
 pub use refusal::{Refusal, Refusals};
 pub use registration::{AskError, Metadata};

@@ -24,7 +24,7 @@ use crate::figures::Figures;
 use crate::limits::{ACCEPT_PAUSE, MANAGEMENT_CONNECTIONS_MAX};
 use crate::listener::{ListenError, listen};
 use crate::log::Log;
-use crate::management;
+use crate::management::{self, Pages};
 use crate::metrics::Registry;
 use crate::readiness::Readiness;
 use crate::registration::{Metadata, Part};
@@ -97,6 +97,7 @@ where
         drain: drain.clone(),
         readiness,
         background: Background::default(),
+        pages: Pages::default(),
         metadata: controller.as_ref().map(Metadata::of),
         beside: Beside::new(log.clone(), drain.clone(), Arc::clone(&certificate.config)),
     };
@@ -184,7 +185,11 @@ impl Places {
 /// Answers those who watch, as long as the result is kept.
 fn watched<T>(listener: TcpListener, stage: &Stage<T>) -> JoinSet<()> {
     let server = Server {
-        router: management::router(stage.readiness.clone(), stage.metrics.clone()),
+        router: management::router(
+            stage.readiness.clone(),
+            stage.metrics.clone(),
+            stage.pages.clone(),
+        ),
         tls: None,
         // It answers while the appliance drains.
         drain: Drain::default(),

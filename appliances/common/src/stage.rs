@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use crate::beside::Beside;
 use crate::drain::Drain;
 use crate::log::Log;
+use crate::management::Pages;
 use crate::metrics::Registry;
 use crate::readiness::Readiness;
 use crate::refusal::{Refusal, Refusals};
@@ -31,6 +32,8 @@ pub struct Stage<T> {
     pub readiness: Readiness,
     /// What runs beside its requests.
     pub background: Background,
+    /// What it shows on the management listener.
+    pub pages: Pages,
     /// The host's metadata service, for what an appliance's token grants beyond packets; none where
     /// it stands alone.
     pub metadata: Option<Metadata>,

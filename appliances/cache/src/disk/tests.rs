@@ -1,0 +1,219 @@
+//! What power failures and broken disks leave behind is never served.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use proptest::prelude::*;
+
+use super::record::{CHUNK, Meaning};
+use super::volume::{Volume, lock};
+use crate::body::Body;
+use crate::directives::Directives;
+use crate::freshness::Freshness;
+use crate::purge::Ban;
+use crate::store::Entry;
+use crate::variance::Selecting;
+use std::sync::Arc;
+
+const DISK_BYTES: u64 = 2 << 20;
+const RECORDS_MAX: usize = 1000;
+
+/// A file that has no name any more.
+fn disk() -> File {
+    let file = tempfile::tempfile().expect("a file");
+    file.set_len(DISK_BYTES).expect("its length");
+    file
+}
+
+fn open(file: &File) -> Volume {
+    let file = file.try_clone().expect("a clone");
+    Volume::open(file, DISK_BYTES, 42, RECORDS_MAX).expect("a volume")
+}
+
+/// A response whose body is told by its number.
+fn response(number: u64, bytes: usize) -> Entry {
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", "video/mp2t".parse().expect("a value"));
+    headers.insert(
+        "cache-tag",
+        format!("t{}", number % 3).parse().expect("a value"),
+    );
+    let directives = Directives::default();
+    let body: Vec<u8> = (0..bytes)
+        .map(|at| (at as u64 * 7 + number) as u8)
+        .collect();
+    Entry {
+        status: StatusCode::OK,
+        selecting: Selecting::default(),
+        freshness: Freshness::of(StatusCode::OK, &headers, &directives, 10, number),
+        headers,
+        received: number,
+        body: Arc::new(Body::whole(Bytes::from(body))),
+        length: Some(bytes as u64),
+        part: None,
+    }
+}
+
+/// The newest response that is found whole.
+fn found(volume: &Volume, key: &str) -> Option<(Box<Entry>, Vec<u8>)> {
+    let hash = Volume::hash(volume.id(), key);
+    let places = lock(volume.index()).get(hash);
+    places.into_iter().find_map(|place| {
+        let found = volume.find(place)?;
+        let mut body = Vec::new();
+        let whole = volume.read_body(&found, |chunk| body.extend_from_slice(chunk));
+        let Meaning::Response { key: its, entry } = found.head.meaning else {
+            panic!("a ban under an address")
+        };
+        let banned =
+            lock(volume.index()).is_banned(place.position, |ban| ban.means(key, &entry.headers));
+        (whole && its == key && !banned).then_some((entry, body))
+    })
+}
+
+#[track_caller]
+fn check(volume: &Volume, key: &str, number: u64, bytes: usize) {
+    let (entry, body) = found(volume, key).expect("it is there");
+    let wanted = response(number, bytes);
+    assert_eq!(body, wanted.body.bytes());
+    assert_eq!(entry.headers, wanted.headers);
+    assert_eq!(entry.freshness, wanted.freshness);
+    assert_eq!((entry.status, entry.received), (wanted.status, number));
+}
+
+#[test]
+fn what_was_flushed_is_there_after_a_restart() {
+    let file = disk();
+    let mut volume = open(&file);
+    let sizes = [0, 1, 4000, 4096, CHUNK - 1, CHUNK + 1, 5 * CHUNK];
+    for (number, bytes) in sizes.into_iter().enumerate() {
+        let entry = response(number as u64, bytes);
+        volume.keep(&format!("k{number}"), &entry).expect("kept");
+    }
+    volume.keep("k1", &response(100, 10)).expect("kept");
+    volume.remove("k2").expect("removed");
+    volume
+        .ban("tag t0".parse().expect("a ban"))
+        .expect("banned");
+    volume.keep("k6", &response(200, 20)).expect("kept");
+    for restart in 0..3 {
+        if restart > 0 {
+            volume.flush().expect("flushed");
+            volume = open(&file);
+        }
+        check(&volume, "k1", 100, 10);
+        check(&volume, "k4", 4, CHUNK - 1);
+        check(&volume, "k5", 5, CHUNK + 1);
+        check(&volume, "k6", 200, 20);
+        for gone in ["k0", "k2", "k3"] {
+            assert!(found(&volume, gone).is_none(), "{gone}");
+        }
+    }
+}
+
+#[test]
+fn the_ring_goes_round_and_forgets_the_oldest() {
+    let file = disk();
+    let mut volume = open(&file);
+    for number in 0..500 {
+        let bytes = (number as usize * 997) % 50_000;
+        volume
+            .keep(&format!("k{number}"), &response(number, bytes))
+            .expect("kept");
+        check(&volume, &format!("k{number}"), number, bytes);
+    }
+    volume.flush().expect("flushed");
+    let again = open(&file);
+    let records = |volume: &Volume| lock(volume.index()).records();
+    assert_eq!(records(&again), records(&volume));
+    assert!(records(&again) > 20 && found(&again, "k0").is_none());
+    let newest = (0..500u64).rev().take(records(&again));
+    for number in newest {
+        check(
+            &again,
+            &format!("k{number}"),
+            number,
+            (number as usize * 997) % 50_000,
+        );
+    }
+    let huge = response(1, DISK_BYTES as usize);
+    volume.keep("huge", &huge).expect("left out");
+    assert!(found(&volume, "huge").is_none());
+}
+
+#[test]
+fn a_ban_that_is_lost_bans_everything_before_it() {
+    let file = disk();
+    let mut volume = open(&file);
+    volume.keep("old", &response(1, 10)).expect("kept");
+    volume.ban(Ban::Tag("t1".into())).expect("banned");
+    volume.keep("new", &response(1, 10)).expect("kept");
+    volume.flush().expect("flushed");
+    // The record of the ban is the second block of the extents.
+    let label = super::layout::Label::dividing(DISK_BYTES, 42).expect("a label");
+    file.write_all_at(&[0; 4096], label.extents() + 4096)
+        .expect("spoilt");
+    let volume = open(&file);
+    assert!(found(&volume, "old").is_none());
+    check(&volume, "new", 1, 10);
+}
+
+#[test]
+fn another_disk_is_begun_anew() {
+    let file = disk();
+    let mut volume = open(&file);
+    volume.keep("a", &response(1, 10)).expect("kept");
+    volume.flush().expect("flushed");
+    file.write_all_at(b"another", 0).expect("spoilt");
+    let other = file.try_clone().expect("a clone");
+    let volume = Volume::open(other, DISK_BYTES, 43, RECORDS_MAX).expect("a volume");
+    assert!(found(&volume, "a").is_none());
+    assert!(Volume::open(disk(), 1000, 1, 1).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    /// The power fails after some writes of some blocks, in any order: whole blocks of the disk are as
+    /// they were at an earlier time.
+    #[test]
+    fn a_torn_object_is_never_served(
+        steps in prop::collection::vec((0u64..20, 0usize..200_000), 1..60),
+        cut in 0usize..60,
+        torn in prop::collection::vec(0u64..(DISK_BYTES / 512), 0..200),
+        noise in any::<u8>(),
+    ) {
+        let file = disk();
+        let mut volume = open(&file);
+        let mut written: HashMap<String, Vec<(u64, usize)>> = HashMap::new();
+        let mut before = vec![0; DISK_BYTES as usize];
+        for (number, (key, bytes)) in steps.iter().enumerate() {
+            if number == cut % steps.len() {
+                volume.flush().expect("flushed");
+                file.read_exact_at(&mut before, 0).expect("a copy");
+            }
+            let key = format!("k{key}");
+            volume.keep(&key, &response(number as u64, *bytes)).expect("kept");
+            written.entry(key).or_default().push((number as u64, *bytes));
+        }
+        volume.flush().expect("flushed");
+        for (count, sector) in torn.iter().enumerate() {
+            let at = (sector * 512) as usize;
+            let old = match count % 8 {
+                0 => vec![noise; 512],
+                _ => before[at..at + 512].to_vec(),
+            };
+            file.write_all_at(&old, at as u64).expect("torn");
+        }
+        let volume = open(&file);
+        for (key, versions) in written {
+            if let Some((entry, body)) = found(&volume, &key) {
+                let version = versions.iter().find(|(number, _)| *number == entry.received);
+                let (number, bytes) = version.expect("one that was written");
+                prop_assert_eq!(body, response(*number, *bytes).body.bytes());
+            }
+        }
+    }
+}
