@@ -13,6 +13,7 @@ struct World {
     process: Child,
     _lines: BufReader<ChildStdout>,
     http: String,
+    management: String,
     origin: TcpListener,
 }
 
@@ -26,11 +27,20 @@ impl Drop for World {
 
 impl World {
     fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// With more settings of the service.
+    fn start_with(settings: &str) -> Self {
         let origin = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self::in_front_of(origin, settings)
+    }
+
+    fn in_front_of(origin: TcpListener, settings: &str) -> Self {
         let address = origin.local_addr().expect("an address");
         let document = format!(
             "[appliance]\nhttp = \"127.0.0.1:0\"\nhttps = \"off\"\nmanagement = \"127.0.0.1:0\"\n\
-             [service]\norigin = \"{address}\"\n"
+             [service]\norigin = \"{address}\"\n{settings}\n"
         );
         let mut process = Command::new(env!("CARGO_BIN_EXE_cache"))
             .env_clear()
@@ -40,10 +50,14 @@ impl World {
             .spawn()
             .expect("it starts");
         let mut lines = BufReader::new(process.stdout.take().expect("a pipe"));
+        let mut management = String::new();
         let http = loop {
             let mut line = String::new();
             let read = lines.read_line(&mut line).expect("a line");
             assert_ne!(read, 0, "no listener");
+            if let Some(address) = line.strip_prefix("cache: management on ") {
+                management = address.trim().to_owned();
+            }
             if let Some(address) = line.strip_prefix("cache: http on ") {
                 break address.trim().to_owned();
             }
@@ -52,8 +66,31 @@ impl World {
             process,
             _lines: lines,
             http,
+            management,
             origin,
         }
+    }
+
+    /// Kills the cache, and starts another in its place.
+    fn restart(mut self, settings: &str) -> Self {
+        self.process.kill().expect("it runs");
+        let origin = self.origin.try_clone().expect("a clone");
+        drop(self);
+        Self::in_front_of(origin, settings)
+    }
+
+    /// Asks the management listener.
+    fn order(&self, path: &str, body: &str) -> String {
+        let mut client = TcpStream::connect(&self.management).expect("a connection");
+        client.set_read_timeout(Some(LIMIT)).expect("a limit");
+        let method = if body.is_empty() { "GET" } else { "POST" };
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        );
+        client.write_all(request.as_bytes()).expect("it is sent");
+        all(client)
     }
 
     /// Asks the cache, on a connection that ends with the answer.
@@ -213,5 +250,99 @@ fn a_client_cannot_choose_what_others_get() {
         let answer = head(&mut world.send(bad));
         assert!(answer.starts_with("http/1.1 400"), "{bad:?}: {answer}");
     }
+    assert!(world.origin_rests());
+}
+
+/// An answer with a tag.
+fn tagged(tag: &str) -> String {
+    FRESH.replace("ETag", &format!("Cache-Tag: {tag}\r\nETag"))
+}
+
+#[test]
+fn a_disk_outlasts_a_kill_and_what_was_purged_stays_away() {
+    let disk = tempfile::NamedTempFile::new().expect("a file");
+    disk.as_file().set_len(4 << 20).expect("its length");
+    let settings = format!("disk = {:?}", disk.path());
+    let mut world = World::start_with(&settings);
+    for (path, tag) in [("/a", "one"), ("/b", "two"), ("/c", "one"), ("/d/e", "two")] {
+        let client = world.ask(path, "");
+        world.answer(&tagged(tag));
+        assert!(all(client).ends_with("0123456789"));
+    }
+    for (orders, wanted) in [
+        ("tag one", "200"),
+        ("prefix http://a.example/d/", "200"),
+        ("everything", "400"),
+    ] {
+        let said = world.order("/purge", orders);
+        assert!(said.starts_with(&format!("HTTP/1.1 {wanted}")), "{said}");
+    }
+    for _ in 0..2 {
+        let hit = all(world.ask("/b", ""));
+        assert!(
+            hit.contains("edgecloud; hit") && hit.ends_with("0123456789"),
+            "{hit}"
+        );
+        let part = all(world.ask("/b", "Range: bytes=2-4\r\n"));
+        assert!(
+            part.starts_with("HTTP/1.1 206") && part.ends_with("234"),
+            "{part}"
+        );
+        for path in ["/a", "/c", "/d/e"] {
+            let client = world.ask(path, "");
+            world.answer(&FRESH.replace("max-age=60", "no-store"));
+            assert!(all(client).contains("fwd=uri-miss"), "{path}");
+        }
+        assert!(world.origin_rests());
+        world = world.restart(&settings);
+    }
+}
+
+#[test]
+fn what_is_under_way_when_it_is_purged_is_not_kept() {
+    let world = World::start();
+    let first = world.ask("/a", "");
+    let (mut origin, _) = world.asked();
+    world.order("/purge", "url http://a.example/a");
+    origin.write_all(FRESH.as_bytes()).expect("an answer");
+    assert!(all(first).contains("detail=purged"));
+    let second = world.ask("/a", "");
+    world.answer(FRESH);
+    assert!(all(second).contains("fwd=uri-miss; stored"));
+}
+
+#[test]
+fn what_is_prefetched_is_there_and_the_page_shows_it() {
+    let world = World::start();
+    let said = world.order(
+        "/prefetch",
+        "http://a.example/premiere\nhttp://A.example/<b>",
+    );
+    assert!(said.starts_with("HTTP/1.1 400"), "{said}");
+    let said = world.order(
+        "/prefetch",
+        "http://a.example/premiere\nhttp://A.example/second",
+    );
+    assert!(said.starts_with("HTTP/1.1 202"), "{said}");
+    assert!(world.answer(FRESH).starts_with("get /premiere"));
+    assert!(world.answer(FRESH).starts_with("get /second"));
+    assert!(all(world.ask("/premiere", "")).contains("edgecloud; hit"));
+    let page = world.order("/", "");
+    assert!(page.contains("http://a.example/premiere"), "{page}");
+    assert!(page.contains("33.3 %</b> of 3 requests"), "{page}");
+}
+
+#[test]
+fn that_nothing_is_there_is_kept_as_long_as_told() {
+    let world = World::start_with("negative-seconds = 60");
+    let missing = "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno";
+    let client = world.ask("/missing", "");
+    world.answer(missing);
+    assert!(all(client).starts_with("HTTP/1.1 404"));
+    let again = all(world.ask("/missing", ""));
+    assert!(
+        again.starts_with("HTTP/1.1 404") && again.contains("edgecloud; hit"),
+        "{again}"
+    );
     assert!(world.origin_rests());
 }

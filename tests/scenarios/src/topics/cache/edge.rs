@@ -118,6 +118,31 @@ impl<'w> Edge<'w> {
         }
     }
 
+    /// What a cache of this world calls its disk: the file `disk` of the edge's folder.
+    pub(super) fn disk(&self) -> String {
+        match self.world {
+            World::Xen { .. } => "/dev/xvda".to_owned(),
+            World::Processes(_) => format!("{}/disk", self.folder),
+        }
+    }
+
+    /// Gives the backhaul a queueing discipline, each way.
+    pub(super) fn limit_backhaul(&self, discipline: &str) -> Result<()> {
+        let origin = &self.origin;
+        let (load, other) = match self.world {
+            World::Xen { .. } => ("modprobe sch_tbf", format!("dev {}w", self.viewers)),
+            World::Processes(_) => ("true", String::new()),
+        };
+        let back = match other.is_empty() {
+            true => "true".to_owned(),
+            false => format!("tc qdisc add {other} root {discipline}"),
+        };
+        self.shell(&format!(
+            "set -e; {load}; tc -n {origin} qdisc add dev eth0 root {discipline}; {back}"
+        ))?;
+        Ok(())
+    }
+
     /// Runs a command among the viewers; what it printed, without the blanks at its end.
     pub(super) fn viewer(&self, command: &str) -> Result<String> {
         self.shell(&format!("ip netns exec {} {command}", self.viewers))

@@ -33,7 +33,7 @@ pub(super) fn start(edge: &Edge<'_>, configuration: &str) -> Result<()> {
 }
 
 /// Kills nginx, as when a server's power fails: master and workers.
-fn kill(edge: &Edge<'_>) -> Result<()> {
+pub(super) fn kill(edge: &Edge<'_>) -> Result<()> {
     edge.shell("master=$(cat nginx.pid); kill -KILL $master $(ps -o pid= --ppid $master)")?;
     Ok(())
 }
