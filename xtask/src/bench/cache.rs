@@ -13,6 +13,7 @@ use super::{Better, Figure};
 mod guests;
 mod linux;
 mod process;
+mod restart;
 
 /// What the command line said.
 #[derive(clap::Args)]

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::process::{Folder, Server, free_address};
-use super::{CONNECTIONS, Options, SIZES, print};
+use super::{CONNECTIONS, Options, SIZES, print, restart};
 use crate::bench::guests::workspace;
 
 /// An origin, and a cache in front of it.
@@ -18,7 +18,7 @@ http {
   access_log off; keepalive_requests 1000000000; sendfile on; tcp_nodelay on;
   open_file_cache max=16; open_file_cache_valid 1h;
   proxy_cache_path stored levels=1:2 keys_zone=stored:1m;
-  server { listen ORIGIN; root www; expires 1h; }
+  server { listen ORIGIN; root www; expires 1h; location /n/ { rewrite ^ /bytes/1024 break; } }
   server { listen CACHE; location / { proxy_pass http://ORIGIN; proxy_cache stored; } }
 }
 ";
@@ -43,6 +43,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
          [service]\norigin = '{origin}'\n"
     );
     let (ours, _) = Server::ours(&program, &document)?;
+    restart::run(options, &program, &folder, origin)?;
     let varnish = varnish(&folder, origin)?;
     for (bytes, figure, _) in SIZES {
         let mut rates: [Vec<f64>; 3] = Default::default();

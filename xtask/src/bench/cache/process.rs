@@ -86,6 +86,12 @@ impl Server {
         }
     }
 
+    /// Kills it, as when the power fails.
+    pub(super) fn kill(&mut self) {
+        // It may have ended already; that it does is waited for when it is dropped.
+        let _ = self.child.kill();
+    }
+
     /// Seconds of the processor that the server and its workers took so far.
     pub(super) fn cpu_seconds(&self) -> Result<f64> {
         let own = self.child.id();
