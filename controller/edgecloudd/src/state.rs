@@ -406,6 +406,11 @@ impl State {
                         }
                     }
                     Rule::Call(rule) => want(&mut interest, &rule.to),
+                    Rule::Admit(manifest::Admit {
+                        to: Some((to, _)), ..
+                    }) => {
+                        want(&mut interest, to);
+                    }
                     Rule::Serve(rule) => {
                         let live = self.replicas_of(*number).filter(|(_, replica)| {
                             let state = replica.record.state();

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::json::{JsonError, Stream};
 use crate::pipeline::{Class, Cookie, Deny, DesiredState};
 
-/// How long the switch may take: it walks through eight tables.
+/// How long the switch may take: it walks through nine tables.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a packet carries.
