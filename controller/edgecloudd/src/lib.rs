@@ -13,7 +13,6 @@
 #![forbid(unsafe_code)]
 
 pub mod accounting;
-pub mod admissions;
 pub mod api;
 pub mod config;
 pub mod daemon;

@@ -132,6 +132,8 @@ pub struct Scene<'p> {
     place: &'p Place<'p>,
     album: String,
     albums: u32,
+    /// The uploader's and the thumbnailer's.
+    images: [String; 2],
 }
 
 impl<'p> Scene<'p> {
@@ -141,6 +143,7 @@ impl<'p> Scene<'p> {
     /// What cannot be built or started, and why.
     pub fn set(place: &'p Place<'p>, backhaul: &Backhaul) -> Result<Scene<'p>> {
         let album = place.program("photo", "photo-site")?;
+        let images = [place.image("uploader")?, place.image("thumbnail")?];
         let publisher = Publisher::new(place, "photos")?;
         let network = Network::make(place, backhaul)?;
         let names = network.serve_names(&format!("address=/{SITE}/{ORIGIN}"))?;
@@ -163,6 +166,7 @@ impl<'p> Scene<'p> {
             place,
             album,
             albums: 0,
+            images,
         };
         scene.open_album()?;
         Ok(scene)
@@ -188,15 +192,16 @@ impl<'p> Scene<'p> {
         Ok(())
     }
 
-    /// Launches the publisher's appliances, each from a signed manifest.
+    /// Launches the publisher's appliances, each from a signed manifest. Originals wait until the
+    /// link is cheap, which is after so many seconds, up to the next full minute.
     ///
     /// # Errors
     /// What speaks against it.
-    pub fn launch(&self) -> Result<()> {
+    pub fn launch(&self, cheap_after: Duration) -> Result<()> {
         let disk = format!("{}/uploader.disk", self.place.directory());
         self.place
             .run(&format!("truncate -s {UPLOADER_DISK_MIB}M {disk}"))?;
-        let image = self.place.image("uploader")?;
+        let [uploader, thumbnail] = &self.images;
         // A process has no /dev/xvda of its own.
         let device = match self.place.is_xen() {
             true => "/dev/xvda",
@@ -206,31 +211,48 @@ impl<'p> Scene<'p> {
             &self.operator,
             &Launch {
                 name: "uploader",
-                image: &image,
+                image: uploader,
                 memory_mib: 64,
                 manifest: UPLOADER_MANIFEST,
-                configuration: &format!("[service]\ndevice = \"{device}\"\n"),
+                configuration: &format!(
+                    "[service]\ndevice = \"{device}\"\nrest-seconds = 0\n{}",
+                    self.timetable(cheap_after)?
+                ),
                 disk: self.place.is_xen().then_some(disk.as_str()),
                 more: "",
             },
         )?;
-        let image = self.place.image("thumbnail")?;
         self.publisher.launch(
             &self.operator,
             &Launch {
                 name: "thumbnail",
-                image: &image,
+                image: thumbnail,
                 memory_mib: 256,
                 manifest: THUMBNAIL_MANIFEST,
                 configuration: &format!(
                     "[appliance]\ntransparent = true\n[service]\n\
-                     uploader = \"http://{UPLOADER}:80/\"\n\
+                     uploader = \"http://{UPLOADER}:80/files\"\n\
                      sizes = [\"grid=512x512\", \"small=160x160\"]\n"
                 ),
                 disk: None,
                 more: "",
             },
         )
+    }
+
+    /// A timetable by which the link is dear now and cheap from then on. Its zone is the one where
+    /// it is noon now, so that no midnight lies between.
+    fn timetable(&self, cheap_after: Duration) -> Result<String> {
+        const NOON: u64 = 12 * 60;
+        let now: u64 = self.place.run("date +%s")?.trim().parse()?;
+        let minute = now / 60 % (24 * 60);
+        let cheap = (now % 60 + cheap_after.as_secs()).div_ceil(60);
+        Ok(format!(
+            "timetable = [\"00:00 price=8\", \"{:02}:{:02} price=0\"]\nutc-offset-minutes = {}\n",
+            (NOON + cheap) / 60,
+            (NOON + cheap) % 60,
+            NOON.cast_signed() - minute.cast_signed()
+        ))
     }
 
     /// Brings photographs to the phone; done once.

@@ -16,7 +16,6 @@ mod connection;
 mod counters;
 mod database;
 mod json;
-mod opener;
 mod owner;
 mod reconcile;
 mod session;
@@ -26,7 +25,6 @@ pub use connection::{Connection, EVENTS_MAX};
 pub use counters::{Counted, Counters};
 pub use database::{Bridge, Database, DatabaseError, PORT_WITHIN};
 pub use json::{Framer, JsonError, MESSAGE_MAX};
-pub use opener::opener;
 pub use owner::{
     AUDIT_EVERY, Applied, Event, Handle, KEEP_ALIVE, Owner, OwnerError, PAUSE_MAX, Settings,
 };

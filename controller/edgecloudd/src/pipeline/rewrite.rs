@@ -132,7 +132,6 @@ fn answers(state: &DesiredState, flows: &mut Flows) {
     };
     let ways = [
         (From::Client, out(&[host.access])),
-        (From::Visitor, out(&[host.access])),
         (From::Backhaul, out(&[host.backhaul])),
         (From::Host, out(&[PortNumber::LOCAL])),
         (From::Neighbour, cross()),

@@ -3,7 +3,6 @@
 mod counted;
 mod denied;
 mod difference;
-mod gate;
 mod intercepted;
 mod lifecycle;
 mod neighbours;

@@ -1,19 +1,18 @@
-//! The tables of rules: `[[speak]]`, `[[intercept]]`, `[[call]]`, `[[serve]]`, `[[admit]]`.
+//! The tables of rules: `[[speak]]`, `[[intercept]]`, `[[call]]`, `[[serve]]`.
 
 use super::reader::{Fault, Section, Value};
 use crate::ports::{Ports, Services, parse_range};
-use crate::rule::{Admit, Call, Condition, Intercept, Peer, Protocol, Rule, Serve, Source, Speak};
+use crate::rule::{Call, Condition, Intercept, Peer, Protocol, Rule, Serve, Source, Speak};
 
 /// How the rules of one kind are read.
 type Read = fn(Section<'_>) -> Result<Rule, Fault>;
 
 /// All kinds of rules.
-pub(super) const KINDS: [(&str, Read); 5] = [
+pub(super) const KINDS: [(&str, Read); 4] = [
     ("speak", speak),
     ("intercept", intercept),
     ("call", call),
     ("serve", serve),
-    ("admit", admit),
 ];
 
 fn speak(mut section: Section<'_>) -> Result<Rule, Fault> {
@@ -68,18 +67,6 @@ fn serve(mut section: Section<'_>) -> Result<Rule, Fault> {
         services,
         from: from.unwrap_or(Source::Clients),
     }))
-}
-
-fn admit(mut section: Section<'_>) -> Result<Rule, Fault> {
-    let from: Source = section
-        .need("from", "\"clients\", or a range of their addresses")?
-        .parsed()?;
-    let to = match section.has("to") {
-        true => Some(destination(&mut section)?),
-        false => None,
-    };
-    section.end()?;
-    Ok(Rule::Admit(Admit { from, to }))
 }
 
 /// `to = { name = "…", tcp = […] }` or `to = { net = "…", udp = […] }`.

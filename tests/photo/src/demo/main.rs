@@ -71,7 +71,7 @@ fn demo() -> Result<()> {
     let results = match arguments.world {
         World::Netns => {
             let place = Place::netns(&root)?;
-            run::run(&place, &photos, &backhaul)?
+            run::run(&place, &photos, &backhaul, &output)?
         }
         World::Xen => {
             let testbed = match arguments.kept {
@@ -79,7 +79,7 @@ fn demo() -> Result<()> {
                 false => Testbed::start(&root, &mut |line: &str| println!("{line}"))?,
             };
             let place = Place::xen(&root, &testbed)?;
-            run::run(&place, &photos, &backhaul)?
+            run::run(&place, &photos, &backhaul, &output)?
         }
     };
     let page = report::write(&output, &photos, &backhaul, &results)?;
