@@ -19,6 +19,7 @@ use crate::limits::BODIES_MAX;
 use crate::outbound::Outbound;
 use crate::refusal::Refused;
 use crate::settings::{Settings, Written};
+use crate::status;
 use crate::store::{Disk, Store, Stored};
 use crate::tus::{self, Ask, Creation, Kind, Patch};
 
@@ -63,6 +64,20 @@ pub async fn make(stage: Stage<Written>) -> Result<Router, Failure> {
     stage
         .background
         .spawn(Arc::clone(&outbound).run(stage.drain.clone()));
+    if let Some(address) = settings.status {
+        let listener = status::listen(address).await?;
+        stage
+            .log
+            .say(format_args!("status on {}", listener.local_addr()?));
+        let serving = status::serve(listener, store.clone(), Arc::clone(&outbound));
+        let drain = stage.drain.clone();
+        stage.background.spawn(async move {
+            tokio::select! {
+                () = serving => {}
+                () = drain.begun() => {}
+            }
+        });
+    }
     let (watched, figures_too) = (store.clone(), figures.clone());
     let (unfinished, keep) = (settings.unfinished, settings.keep);
     let (log, drain) = (stage.log.clone(), stage.drain.clone());

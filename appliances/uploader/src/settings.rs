@@ -15,6 +15,7 @@
 //! | `unfinished-hours` | after which an upload that nobody goes on with is forgotten | 24 |
 //! | `keep-hours` | after which one is forgotten that was delivered or refused | 24 |
 //! | `origin-ca` | certificates that an origin's may be signed with, in PEM, instead of the Web's | none |
+//! | `status` | `ADDRESS:PORT` of the status page and its JSON (`src/status/mod.rs`), for the operator only | none is served |
 //! | `[[service.origin]]` | origins by `host`; with any, nothing goes to others | every origin |
 //!
 //! An origin has `host` (as in the URL, without the port), and may have `address` (`ADDRESS:PORT` that is
@@ -61,6 +62,7 @@ pub struct Written {
     unfinished_hours: u64,
     keep_hours: u64,
     origin_ca: Option<String>,
+    status: Option<SocketAddr>,
     origin: Vec<WrittenOrigin>,
 }
 
@@ -105,6 +107,7 @@ impl Default for Written {
             unfinished_hours: 24,
             keep_hours: 24,
             origin_ca: None,
+            status: None,
             origin: Vec::new(),
         }
     }
@@ -130,6 +133,7 @@ pub(crate) struct Settings {
     pub(crate) unfinished: Duration,
     pub(crate) keep: Duration,
     pub(crate) roots: RootCertStore,
+    pub(crate) status: Option<SocketAddr>,
     pub(crate) origins: Origins,
 }
 
@@ -216,6 +220,7 @@ impl TryFrom<Written> for Settings {
             unfinished: hours("unfinished-hours", written.unfinished_hours)?,
             keep: hours("keep-hours", written.keep_hours)?,
             roots: roots(written.origin_ca.as_deref())?,
+            status: written.status,
             origins: origins(written.origin)?,
         })
     }

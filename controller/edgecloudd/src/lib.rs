@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accounting;
+pub mod admissions;
 pub mod api;
 pub mod config;
 pub mod daemon;

@@ -1,6 +1,8 @@
 //! Every reason for which the daemon does not do what it is asked: one list, from which status,
 //! problem document and log come.
 
+use std::net::IpAddr;
+
 use manifest::image::DescriptorError;
 use manifest::{OpenError, ProofRefusal, TokenRefusal};
 
@@ -65,6 +67,17 @@ pub enum Refusal {
     /// Readiness before registration.
     #[error("the domain has not registered: send its proof to /v1/register first")]
     NotRegistered,
+    /// Letting clients through, without a rule for it.
+    #[error(
+        "the token grants no `admit` for {0}: submit a manifest with it, or ask for its clients"
+    )]
+    NotGranted(IpAddr),
+    /// Another application lets the client through.
+    #[error("another application lets {0} through already")]
+    OthersClient(IpAddr),
+    /// Nobody knows the client's MAC address.
+    #[error("no connection of {0} to the appliance is known: give its `mac`, or have it connect")]
+    UnknownClient(IpAddr),
     /// Who asks is no domain of this host.
     #[error("there is nothing here for this address")]
     NotADomain,
@@ -108,6 +121,9 @@ impl Refusal {
             Self::Full(_) => ("full", 507),
             Self::Proof(_) => ("proof", 403),
             Self::NotRegistered => ("not-registered", 403),
+            Self::NotGranted(_) => ("not-granted", 403),
+            Self::OthersClient(_) => ("others-client", 409),
+            Self::UnknownClient(_) => ("unknown-client", 409),
             Self::NotADomain => ("not-a-domain", 404),
             Self::OldRevocations { .. } => ("old-revocations", 409),
             Self::Toolstack(_) => ("toolstack", 502),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::accounting::{Amount, Seen, advance};
+use crate::admissions::{AdmissionKey, AdmissionRecord};
 use crate::health::Probe;
 use crate::names::Interest;
 use crate::ovs::Counters;
@@ -200,6 +201,10 @@ pub enum Change {
     NextReplica(u32),
     /// What the switch counted was added to these sums, and is seen.
     Accounted(Seen, Vec<(AccountKey, Amount)>),
+    /// A client that is let through is as given.
+    Admission(AdmissionKey, AdmissionRecord),
+    /// A client is let through no more.
+    NoAdmission(AdmissionKey),
 }
 
 /// Whose sum it is.
@@ -230,6 +235,8 @@ pub struct State {
     pub accounts: BTreeMap<AccountKey, Amount>,
     /// What of the switch's counters is in these sums.
     pub seen: Seen,
+    /// Clients that applications let through.
+    pub admissions: BTreeMap<AdmissionKey, AdmissionRecord>,
 }
 
 impl Default for State {
@@ -242,6 +249,7 @@ impl Default for State {
             next_replica: 1,
             accounts: BTreeMap::new(),
             seen: Seen::default(),
+            admissions: BTreeMap::new(),
         }
     }
 }
@@ -273,6 +281,12 @@ impl State {
             Change::Accounted(seen, sums) => {
                 self.seen = seen;
                 self.accounts.extend(sums);
+            }
+            Change::Admission(key, record) => {
+                self.admissions.insert(key, record);
+            }
+            Change::NoAdmission(key) => {
+                self.admissions.remove(&key);
             }
         }
     }
@@ -330,11 +344,12 @@ impl State {
     }
 
     /// The sums after the switch counted on; nothing if it did not.
-    pub fn accounted(&self, counters: &Counters) -> Option<Change> {
+    pub fn accounted(&self, counters: &Counters) -> Vec<Change> {
         let (seen, deltas) = advance(&self.seen, counters);
         if seen == self.seen && deltas.is_empty() {
-            return None;
+            return Vec::new();
         }
+        let (deltas, mut changes) = self.accounted_admissions(deltas);
         let mut sums = BTreeMap::new();
         for delta in deltas {
             let application = self.applications.get(&delta.application);
@@ -347,7 +362,8 @@ impl State {
             let before = self.accounts.get(&key).copied().unwrap_or_default();
             sums.insert(key, before.plus(delta.amount));
         }
-        Some(Change::Accounted(seen, sums.into_iter().collect()))
+        changes.push(Change::Accounted(seen, sums.into_iter().collect()));
+        changes
     }
 
     /// What the switch should hold. An application without replicas is not there; one whose
@@ -374,7 +390,11 @@ impl State {
             let zone = application.record.zone;
             let replicas = replicas.collect();
             let token = &application.token;
-            applications.push(pipeline::Application::of(token, zone, false, replicas));
+            let mut desired = pipeline::Application::of(token, zone, false, replicas);
+            if desired.keeps_gate().is_some() {
+                desired.admitted = self.admitted(*number);
+            }
+            applications.push(desired);
         }
         let names = self.names.iter().map(|(name, record)| {
             let addresses = Addresses {
@@ -406,6 +426,11 @@ impl State {
                         }
                     }
                     Rule::Call(rule) => want(&mut interest, &rule.to),
+                    Rule::Admit(manifest::Admit {
+                        to: Some((to, _)), ..
+                    }) => {
+                        want(&mut interest, to);
+                    }
                     Rule::Serve(rule) => {
                         let live = self.replicas_of(*number).filter(|(_, replica)| {
                             let state = replica.record.state();

@@ -14,12 +14,15 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use crate::accounting::{Amount, Seen};
+use crate::admissions::{AdmissionKey, AdmissionRecord};
 use crate::state::{AccountKey, ApplicationRecord, Change, NameRecord, ReplicaRecord};
 
 const APPLICATIONS: TableDefinition<u32, &[u8]> = TableDefinition::new("applications");
 const REPLICAS: TableDefinition<u32, &[u8]> = TableDefinition::new("replicas");
 const NAMES: TableDefinition<&str, &[u8]> = TableDefinition::new("names");
 const ACCOUNTS: TableDefinition<(&str, u32, u16), &[u8]> = TableDefinition::new("accounts");
+/// By application and client.
+const ADMISSIONS: TableDefinition<(u32, &str), &[u8]> = TableDefinition::new("admissions");
 const SINGLES: TableDefinition<&str, &[u8]> = TableDefinition::new("singles");
 
 /// The signed revocation list.
@@ -57,6 +60,8 @@ pub struct Remembered {
     pub accounts: BTreeMap<AccountKey, Amount>,
     /// What of the switch's counters is in these sums.
     pub seen: Option<Seen>,
+    /// Clients that are let through.
+    pub admissions: BTreeMap<AdmissionKey, AdmissionRecord>,
 }
 
 /// The daemon's memory.
@@ -80,6 +85,7 @@ impl Store {
         transaction.open_table(REPLICAS)?;
         transaction.open_table(NAMES)?;
         transaction.open_table(ACCOUNTS)?;
+        transaction.open_table(ADMISSIONS)?;
         transaction.open_table(SINGLES)?;
         transaction.commit()?;
         Ok(Store(database))
@@ -104,6 +110,14 @@ impl Store {
             let (key, value) = row?;
             let record = parse(value.value())?;
             all.names.insert(key.value().to_owned(), record);
+        }
+        for row in read.open_table(ADMISSIONS)?.iter()? {
+            let (key, value) = row?;
+            let (application, client) = key.value();
+            if let Ok(client) = client.parse() {
+                let record = parse(value.value())?;
+                all.admissions.insert((application, client), record);
+            }
         }
         let singles = read.open_table(SINGLES)?;
         all.revocations = singles.get(REVOCATIONS)?.map(|v| v.value().to_vec());
@@ -134,6 +148,7 @@ impl Store {
             let mut replicas = transaction.open_table(REPLICAS)?;
             let mut names = transaction.open_table(NAMES)?;
             let mut accounts = transaction.open_table(ACCOUNTS)?;
+            let mut admissions = transaction.open_table(ADMISSIONS)?;
             let mut singles = transaction.open_table(SINGLES)?;
             for change in changes {
                 match change {
@@ -164,6 +179,13 @@ impl Store {
                             let place = (key.account.as_str(), key.application, key.rule);
                             accounts.insert(place, emit(amount)?.as_slice())?;
                         }
+                    }
+                    Change::Admission((application, client), record) => {
+                        let key = (*application, &*client.to_string());
+                        admissions.insert(key, emit(record)?.as_slice())?;
+                    }
+                    Change::NoAdmission((application, client)) => {
+                        admissions.remove((*application, &*client.to_string()))?;
                     }
                     Change::NextReplica(number) => {
                         singles.insert(NEXT_REPLICA, emit(number)?.as_slice())?;

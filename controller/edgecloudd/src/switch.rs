@@ -10,7 +10,9 @@ use openflow::{Flow, PortNumber};
 use tokio::process::Command;
 
 use crate::config::{Mac, SwitchConfig};
-use crate::ovs::{Bridge, Counters, Database, Handle, Owner, Probe, Settings, Traced, trace};
+use crate::ovs::{
+    Bridge, Counters, Database, Handle, Owner, Probe, Settings, Traced, opener, trace,
+};
 use crate::pipeline::DesiredState;
 
 /// The switch did not do it. What it holds is as before, or unknown: ask again.
@@ -35,6 +37,8 @@ pub trait Switch: Send + Sync {
     async fn port(&self, interface: &str) -> Result<PortNumber, SwitchError>;
     /// Tells dom0 where a domain is, so that it need not ask, and nobody can answer falsely.
     async fn neighbour(&self, address: IpAddr, mac: [u8; 6]) -> Result<(), SwitchError>;
+    /// The MAC address of a client's connections in a zone, if it has any.
+    async fn opener(&self, zone: u16, client: IpAddr) -> Result<Option<[u8; 6]>, SwitchError>;
     /// What would become of a packet.
     async fn trace(&self, probe: &Probe) -> Result<Traced, SwitchError>;
     /// Takes an interface out; fine if it is not there.
@@ -155,6 +159,10 @@ impl Switch for OpenVswitch {
         let at = ["dev", &self.bridge, "nud", "permanent"];
         let tell = [&["neighbour", "replace", &address, "lladdr", &mac], &at[..]].concat();
         run(Command::new("ip").args(tell), "ip").await.map(drop)
+    }
+
+    async fn opener(&self, zone: u16, client: IpAddr) -> Result<Option<[u8; 6]>, SwitchError> {
+        opener(&self.run, zone, client).await.map_err(told)
     }
 
     async fn trace(&self, probe: &Probe) -> Result<Traced, SwitchError> {

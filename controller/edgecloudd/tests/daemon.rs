@@ -77,6 +77,9 @@ impl Switch for Site {
     async fn neighbour(&self, _: IpAddr, _: [u8; 6]) -> Result<(), SwitchError> {
         Ok(())
     }
+    async fn opener(&self, _: u16, _: IpAddr) -> Result<Option<[u8; 6]>, SwitchError> {
+        Ok(None)
+    }
     async fn trace(&self, _: &Probe) -> Result<Traced, SwitchError> {
         Err(SwitchError("it only writes down".to_owned()))
     }

@@ -49,7 +49,9 @@ pub use ports::{Ports, Services};
 pub use proof::{Proof, ProofRefusal, ReplayWindow};
 pub use rate::Rate;
 pub use revocation::{RevocationList, RevocationOrder, SignedRevocationList};
-pub use rule::{Call, Condition, Intercept, OnFail, Peer, Protocol, Rule, Serve, Source, Speak};
+pub use rule::{
+    Admit, Call, Condition, Intercept, OnFail, Peer, Protocol, Rule, Serve, Source, Speak,
+};
 pub use signed::{OpenError, Signed};
 pub use submission::{SignedManifest, SignedSubmission, Submission};
 pub use text::TextError;

@@ -7,6 +7,7 @@
 //! | [`Intercept`] | receives flows that clients open to somebody else |
 //! | [`Call`] | opens connections |
 //! | [`Serve`] | is opened connections to, by its own name |
+//! | [`Admit`] | decides which clients pass the switch, or lets all of them reach somebody |
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -29,26 +30,31 @@ pub enum Rule {
     Call(Call),
     /// A service that clients open by name.
     Serve(Serve),
+    /// Clients that pass the switch only if the appliance lets them, or that may all reach somebody.
+    Admit(Admit),
 }
 
 impl Rule {
-    /// The word that the manifest uses for it: `speak`, `intercept`, `call` or `serve`.
+    /// The word that the manifest uses for it: `speak`, `intercept`, `call`, `serve` or
+    /// `admit`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Speak(_) => "speak",
             Self::Intercept(_) => "intercept",
             Self::Call(_) => "call",
             Self::Serve(_) => "serve",
+            Self::Admit(_) => "admit",
         }
     }
 
-    /// TCP and UDP ports that it is about; nothing for `speak`.
+    /// TCP and UDP ports that it is about; nothing for `speak`, and for `admit` without `to`.
     pub fn services(&self) -> Option<&Services> {
         match self {
             Self::Speak(_) => None,
             Self::Intercept(rule) => Some(&rule.services),
             Self::Call(rule) => Some(&rule.services),
             Self::Serve(rule) => Some(&rule.services),
+            Self::Admit(rule) => rule.to.as_ref().map(|(_, services)| services),
         }
     }
 
@@ -66,6 +72,7 @@ impl Rule {
                     && mine.from.covers(&theirs.from)
                     && mine.services.covers(&theirs.services)
             }
+            (Self::Admit(mine), Self::Admit(theirs)) => mine.covers(theirs),
             _ => false,
         }
     }
@@ -79,6 +86,7 @@ impl Rule {
             Self::Intercept(rule) => &mut rule.services,
             Self::Call(rule) => &mut rule.services,
             Self::Serve(rule) => &mut rule.services,
+            Self::Admit(rule) => &mut rule.to.as_mut()?.1,
         };
         *services = services.within(tcp, udp)?;
         // What has a condition on HTTP needs TCP, which may be what did not remain.
@@ -97,6 +105,10 @@ impl fmt::Display for Rule {
             Self::Serve(rule) => {
                 write!(f, "serve {} {} to {}", rule.name, rule.services, rule.from)
             }
+            Self::Admit(rule) => match &rule.to {
+                None => write!(f, "admit {}", rule.from),
+                Some((to, services)) => write!(f, "admit {} to {to} {services}", rule.from),
+            },
         }
     }
 }
@@ -435,4 +447,30 @@ pub struct Serve {
     pub services: Services,
     /// For whom; all clients unless the manifest says otherwise.
     pub from: Source,
+}
+
+/// Clients that pass the switch only if somebody lets them.
+///
+/// Without `to`, the appliance keeps the gate: those of `from` pass only while it admits them, but for
+/// names, addresses and what such an appliance serves or intercepts. With `to`, all of `from` may reach
+/// that, admitted or not, and this application pays for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Admit {
+    /// Whose flows.
+    pub from: Source,
+    /// What everybody may reach; nothing if the appliance keeps the gate.
+    pub to: Option<(Peer, Services)>,
+}
+
+impl Admit {
+    fn covers(&self, other: &Self) -> bool {
+        let to = match (&self.to, &other.to) {
+            (None, None) => true,
+            (Some((mine, my_ports)), Some((theirs, their_ports))) => {
+                mine.covers(theirs) && my_ports.covers(their_ports)
+            }
+            _ => false,
+        };
+        to && self.from.covers(&other.from)
+    }
 }

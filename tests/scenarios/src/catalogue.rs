@@ -4,7 +4,7 @@ use crate::World;
 use crate::scenario::Scenario;
 use crate::topics::{
     bad_input, cache, clocks, configuration, disk, endings, faults, images, many, memory, network,
-    programs, random, service,
+    programs, random, service, uploader,
 };
 
 /// The scenarios of a world whose names contain `filter`.
@@ -31,6 +31,7 @@ fn all() -> Vec<Scenario> {
         network::scenarios(),
         service::scenarios(),
         cache::scenarios(),
+        uploader::scenarios(),
         many::scenarios(),
     ]
     .into_iter()

@@ -15,7 +15,7 @@ pub(crate) struct Image {
     pub(crate) program: &'static str,
 }
 
-/// The HTTPS service. This and the next two are the images here that are built as for production.
+/// The HTTPS service. This and the next three are the images here that are built as for production.
 pub(crate) const HELLO: Image = Image {
     package: "hello",
     program: "hello",
@@ -25,6 +25,12 @@ pub(crate) const HELLO: Image = Image {
 pub(crate) const CACHE: Image = Image {
     package: "cache",
     program: "cache",
+};
+
+/// The durable store and forward.
+pub(crate) const UPLOADER: Image = Image {
+    package: "uploader",
+    program: "uploader",
 };
 
 /// The smallest plain program.
@@ -64,7 +70,7 @@ impl Image {
     /// The arguments of `cargo xtask image`.
     fn build_arguments(self) -> Vec<String> {
         let words = match self {
-            HELLO | GREETING | CACHE => format!("image {}", self.name()),
+            HELLO | GREETING | CACHE | UPLOADER => format!("image {}", self.name()),
             _ => format!(
                 "image --fast --package {} --bin {} --name {}",
                 self.package,

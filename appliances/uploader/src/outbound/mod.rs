@@ -9,6 +9,7 @@ mod outgoing;
 mod replay;
 mod tus;
 mod verdict;
+mod view;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -56,12 +57,16 @@ pub(crate) struct State {
     origins: HashMap<String, (Instant, u32)>,
     /// Bytes that went, by sender.
     served: HashMap<u64, u64>,
+    /// Bytes a second that the last ones took.
+    speed: Option<f64>,
 }
 
 /// An attempt under way.
 pub(crate) struct Flight {
     priority: Priority,
     sender: u64,
+    began: Instant,
+    progress: Arc<Progress>,
 }
 
 impl Outbound {
@@ -202,6 +207,8 @@ impl Outbound {
         let flight = Flight {
             priority: priority(&entry.record.metadata),
             sender: entry.record.metadata.sender(),
+            began: Instant::now(),
+            progress: Arc::clone(&progress),
         };
         let mut state = self.state();
         state.flights.insert(id, flight);
@@ -288,6 +295,8 @@ impl Outbound {
             state.served.clear();
         }
         *state.served.entry(flight.sender).or_default() += sent;
+        let time = now.saturating_duration_since(flight.began);
+        state.speed = view::average(state.speed, sent, time);
         state.pauses.retain(|_, until| *until > now);
         match verdict {
             Verdict::Later {

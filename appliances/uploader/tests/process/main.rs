@@ -225,6 +225,58 @@ async fn a_phone_that_stops_is_taken_over() {
 }
 
 #[tokio::test]
+async fn the_operator_sees_what_waits_and_sends_again_what_was_refused() {
+    let (site, disk) = (Site::start().await, DiskFile::new());
+    let uploader = Uploader::start(&disk, "").await;
+    site.answers(&[(403, "")]);
+    let mut metadata = original(&site);
+    metadata.push(("filename", "<b>.jpg".to_owned()));
+    let path = uploader
+        .upload(&borrowed(&metadata), &pattern(1000, 8))
+        .await;
+    site.seen(1).await;
+    let mut shown = String::new();
+    while !shown.contains("\"state\":\"refused\"") {
+        shown = uploader.status("GET /status.json", "").await;
+    }
+    assert!(
+        shown.contains("\"status\":403") && shown.contains("\"bytes\":1000"),
+        "{shown}"
+    );
+    let page = uploader.status("GET /", "").await;
+    assert!(
+        page.contains("&lt;b&gt;.jpg") && page.contains("refused (403)"),
+        "{page}"
+    );
+    for secret in [&path[7..], "who=me", "Bearer"] {
+        assert!(
+            !page.contains(secret) && !shown.contains(secret),
+            "{secret}"
+        );
+    }
+    let (_, id) = shown.split_once("\"id\":\"").expect("a name");
+    let again = format!("POST /uploads/{}/again", &id[..16]);
+    assert!(
+        uploader
+            .status(&again, "")
+            .await
+            .starts_with("HTTP/1.1 415")
+    );
+    let json = "Content-Type: application/json\r\n";
+    let nobody = uploader
+        .status("POST /uploads/0123456789abcdef/again", json)
+        .await;
+    assert!(nobody.starts_with("HTTP/1.1 404"), "{nobody}");
+    assert!(
+        uploader
+            .status(&again, json)
+            .await
+            .starts_with("HTTP/1.1 202")
+    );
+    assert_eq!(site.seen(2).await[1].path, "/upload/a?b=c");
+}
+
+#[tokio::test]
 async fn what_cannot_be_taken_is_refused_for_a_reason() {
     let (site, disk) = (Site::start().await, DiskFile::new());
     let uploader = Uploader::start(&disk, "[[service.origin]]\nhost = \"photos.example\"").await;

@@ -200,14 +200,16 @@ pub(crate) struct Uploader {
     _lines: Lines<BufReader<ChildStdout>>,
     pub(crate) http: String,
     pub(crate) management: String,
+    pub(crate) status: String,
 }
 
 impl Uploader {
     /// On a disk, with more lines of `[service]`.
     pub(crate) async fn start(disk: &DiskFile, more: &str) -> Uploader {
         let device = disk.0.display();
-        let config =
-            format!("[service]\ndevice = \"{device}\"\nsize-mib = 64\nrest-seconds = 0\n{more}\n");
+        let config = format!(
+            "[service]\ndevice = \"{device}\"\nsize-mib = 64\nrest-seconds = 0\nstatus = \"127.0.0.1:0\"\n{more}\n"
+        );
         let mut process = Command::new(env!("CARGO_BIN_EXE_uploader"))
             .env_clear()
             .env("CONFIG", config)
@@ -220,9 +222,9 @@ impl Uploader {
             .expect("a process");
         let mut lines = BufReader::new(process.stdout.take().expect("its output")).lines();
         let mut places = HashMap::new();
-        while places.len() < 2 {
+        while places.len() < 3 {
             let line = lines.next_line().await.expect("a line").expect("it lives");
-            for name in ["http", "management"] {
+            for name in ["http", "management", "status"] {
                 if let Some(place) = line.strip_prefix(&format!("uploader: {name} on ")) {
                     places.insert(name, place.to_owned());
                 }
@@ -233,6 +235,7 @@ impl Uploader {
             _lines: lines,
             http: places["http"].clone(),
             management: places["management"].clone(),
+            status: places["status"].clone(),
         }
     }
 
@@ -297,15 +300,27 @@ impl Uploader {
     }
 
     pub(crate) async fn metrics(&self) -> String {
-        let mut connection = TcpStream::connect(&self.management)
-            .await
-            .expect("a connection");
-        let request = b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-        connection.write_all(request).await.expect("sent");
-        let mut text = String::new();
-        connection.read_to_string(&mut text).await.expect("text");
-        text
+        text(&self.management, "GET /metrics", "").await
     }
+
+    /// What the operator asks, with more fields.
+    pub(crate) async fn status(&self, what: &str, fields: &str) -> String {
+        text(&self.status, what, fields).await
+    }
+}
+
+/// Sends a request without a body, and reads the whole answer.
+async fn text(address: &str, what: &str, fields: &str) -> String {
+    let mut connection = TcpStream::connect(address).await.expect("a connection");
+    let request = format!("{what} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n");
+    connection
+        .write_all(request.as_bytes())
+        .await
+        .expect("sent");
+    let mut text = String::new();
+    let reading = timeout(LIMIT, connection.read_to_string(&mut text)).await;
+    reading.expect("in time").expect("text");
+    text
 }
 
 pub(crate) fn patch_head(path: &str, offset: usize, more: &str) -> String {

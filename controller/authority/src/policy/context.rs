@@ -1,7 +1,7 @@
 //! What policies see of a rule: the context of Cedar's request, as the schema describes it.
 
 use cedar_policy::{Context, RestrictedExpression as Value};
-use manifest::{Intercept, Peer, Ports, Rule, Serve, Services, Source};
+use manifest::{Admit, Intercept, Peer, Ports, Rule, Serve, Services, Source};
 
 use super::{PORTS_MAX, Wish};
 
@@ -23,6 +23,7 @@ pub(super) fn of(wish: &Wish<'_>, rule: &Rule) -> Result<Context, String> {
             services(&rule.services, &mut attributes)?;
         }
         Rule::Serve(rule) => serve(rule, &mut attributes)?,
+        Rule::Admit(rule) => admit(rule, &mut attributes)?,
         _ => return Err("this authority does not know such rules yet".to_owned()),
     }
     Context::from_pairs(attributes).map_err(|error| error.to_string())
@@ -72,6 +73,17 @@ fn serve(rule: &Serve, attributes: &mut Attributes) -> Result<(), String> {
     attributes.push(("name".to_owned(), text(rule.name.as_str())));
     source(&rule.from, attributes);
     services(&rule.services, attributes)
+}
+
+fn admit(rule: &Admit, attributes: &mut Attributes) -> Result<(), String> {
+    source(&rule.from, attributes);
+    let keeps_the_gate = Value::new_bool(rule.to.is_none());
+    attributes.push(("keepsTheGate".to_owned(), keeps_the_gate));
+    if let Some((to, at)) = &rule.to {
+        peer(to, attributes);
+        services(at, attributes)?;
+    }
+    Ok(())
 }
 
 fn source(source: &Source, attributes: &mut Attributes) {

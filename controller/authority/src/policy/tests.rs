@@ -156,7 +156,7 @@ fn a_policy_that_fails_refuses() {
 #[test]
 fn the_example_is_right() {
     let example = include_str!("../../example/policies.cedar");
-    assert_eq!(Policies::parse(example).unwrap().count(), 6);
+    assert_eq!(Policies::parse(example).unwrap().count(), 8);
 }
 
 #[test]

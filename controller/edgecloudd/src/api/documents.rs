@@ -266,3 +266,46 @@ pub struct DomainState {
     /// `starting`, `live`, `draining` or `failed`. Of `draining`: take no more, end when done.
     pub state: String,
 }
+
+/// `POST /v1/admissions`: lets a client through, or changes until when and how fast.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Admit {
+    /// The client.
+    pub address: IpAddr,
+    /// Its MAC address; without it, the one that its latest connections to the application had.
+    #[serde(default)]
+    pub mac: Option<String>,
+    /// Kilobits a second, both directions together; without it, the application's limit.
+    #[serde(default)]
+    pub kbit: Option<u32>,
+    /// Until when, in Unix time; at most until the token's end.
+    pub expires: u64,
+}
+
+/// A client that is let through, and what it carried since.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Admission {
+    /// The client.
+    pub address: IpAddr,
+    /// Its MAC address.
+    pub mac: String,
+    /// Kilobits a second, both directions together.
+    pub kbit: Option<u32>,
+    /// Until when, in Unix time.
+    pub expires: u64,
+    /// Bytes that it sent.
+    pub sent: u64,
+    /// Bytes that it received.
+    pub received: u64,
+    /// Both.
+    pub bytes: u64,
+}
+
+/// `GET /v1/admissions`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Admissions {
+    /// By address.
+    pub admissions: Vec<Admission>,
+}

@@ -4,13 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Extension, Json, Router};
 use serde::Deserialize;
 
-use super::documents::{Challenge, DomainState, Registration};
+use super::documents::{Admission, Admissions, Admit, Challenge, DomainState, Registration};
 use super::problem::malformed;
 use crate::daemon::Daemon;
 use crate::refusal::Refusal;
@@ -30,6 +30,8 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/ready", post(ready))
         .route("/v1/drain", post(drain))
         .route("/v1/state", get(state))
+        .route("/v1/admissions", get(admissions).post(admit))
+        .route("/v1/admissions/{client}", delete(dismiss))
         .fallback(async || Refusal::NotADomain)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(daemon)
@@ -81,4 +83,29 @@ async fn state(
 ) -> Result<Json<DomainState>, Refusal> {
     let state = daemon.state(address(from), known.known.as_deref());
     state.await.map(Json)
+}
+
+async fn admit(
+    State(daemon): Shared,
+    Extension(from): From,
+    body: Result<Json<Admit>, JsonRejection>,
+) -> Result<(StatusCode, Json<Admission>), Refusal> {
+    let Json(request) = body.map_err(|rejection| malformed(&rejection))?;
+    let admission = daemon.admit(address(from), &request).await?;
+    Ok((StatusCode::CREATED, Json(admission)))
+}
+
+async fn dismiss(
+    State(daemon): Shared,
+    Extension(from): From,
+    Path(client): Path<IpAddr>,
+) -> Result<Json<Admission>, Refusal> {
+    daemon.dismiss(address(from), client).await.map(Json)
+}
+
+async fn admissions(
+    State(daemon): Shared,
+    Extension(from): From,
+) -> Result<Json<Admissions>, Refusal> {
+    daemon.admissions(address(from)).await.map(Json)
 }

@@ -39,6 +39,9 @@
 //! | `POST /v1/ready` | 204: from now on it gets new connections; 403 before it registered |
 //! | `POST /v1/drain` | 204: it gets no new connections, and keeps those it has |
 //! | `GET /v1/state?known=STATE` | [`documents::DomainState`]; with `known`, as soon as the state is another, or after [`POLL_SECONDS_MAX`] |
+//! | `POST /v1/admissions` [`documents::Admit`] | 201 [`documents::Admission`] once the switch lets the client through; wants a granted `admit` |
+//! | `DELETE /v1/admissions/ADDRESS` | [`documents::Admission`] with the last figures, once the switch does not |
+//! | `GET /v1/admissions` | [`documents::Admissions`] of the application |
 //!
 //! # What a domain is given
 //! Variables of its environment (in Xen through xenstore, where only dom0 and the domain can read

@@ -11,6 +11,7 @@
 //! **After `kill -9`** the state is read again, domains that still run are found, and the switch gets
 //! what it already holds: nothing is sent. Domains are not children that end with the daemon.
 
+mod admissions;
 mod launch;
 mod requests;
 mod start;

@@ -148,8 +148,8 @@ impl Daemon {
             tracing::error!(flows = counters.lost, "went uncounted");
         }
         let mut state = lock(&self.state);
-        if let Some(change) = state.accounted(&counters) {
-            let changes = [change];
+        let changes = state.accounted(&counters);
+        if !changes.is_empty() {
             self.store.write(&changes)?;
             changes.into_iter().for_each(|change| state.take(change));
         }
@@ -204,7 +204,10 @@ impl Daemon {
     }
 
     /// The replica that asks, by its address, with its application's token.
-    fn asking(&self, address: IpAddr) -> Result<(u32, Replica, Token, Vec<u8>), Refusal> {
+    pub(super) fn asking(
+        &self,
+        address: IpAddr,
+    ) -> Result<(u32, Replica, Token, Vec<u8>), Refusal> {
         let state = lock(&self.state);
         let (number, replica) = state.addressed(address).ok_or(Refusal::NotADomain)?;
         let application = state.applications.get(&replica.record.application);

@@ -129,6 +129,7 @@ impl Daemon {
         let now = super::now();
         let tidied = self.change(|state| Ok(((), state.stale_names(now))));
         let expired = self.withdraw_expired(now);
+        self.end_admissions(now);
         for refusal in [tidied.map(drop), expired]
             .into_iter()
             .filter_map(Result::err)
@@ -168,6 +169,7 @@ fn recall(remembered: Remembered, config: &Config) -> State {
             Err(error) => tracing::error!(%error, "the revocation list is no longer believed"),
         }
     }
+    state.admissions = remembered.admissions;
     state.accounts = remembered.accounts;
     state.seen = remembered.seen.unwrap_or_default();
     state.next_replica = remembered.next_replica.unwrap_or(1);

@@ -16,6 +16,7 @@ mod connection;
 mod counters;
 mod database;
 mod json;
+mod opener;
 mod owner;
 mod reconcile;
 mod session;
@@ -25,6 +26,7 @@ pub use connection::{Connection, EVENTS_MAX};
 pub use counters::{Counted, Counters};
 pub use database::{Bridge, Database, DatabaseError, PORT_WITHIN};
 pub use json::{Framer, JsonError, MESSAGE_MAX};
+pub use opener::opener;
 pub use owner::{
     AUDIT_EVERY, Applied, Event, Handle, KEEP_ALIVE, Owner, OwnerError, PAUSE_MAX, Settings,
 };

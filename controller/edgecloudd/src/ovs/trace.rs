@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::json::{JsonError, Stream};
 use crate::pipeline::{Class, Cookie, Deny, DesiredState};
 
-/// How long the switch may take: it walks through eight tables.
+/// How long the switch may take: it walks through nine tables.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a packet carries.
@@ -152,7 +152,7 @@ pub enum TraceError {
     #[error("ovs-vswitchd's control socket: {0}")]
     Stream(#[from] JsonError),
     /// It refused the question.
-    #[error("ovs-vswitchd refused to trace the packet: {0}")]
+    #[error("ovs-vswitchd refused to answer: {0}")]
     Refused(String),
     /// It took too long.
     #[error("ovs-vswitchd did not answer within {} s", ANSWER_WITHIN.as_secs())]
@@ -164,11 +164,21 @@ pub enum TraceError {
 /// # Errors
 /// It is not there, or refuses.
 pub async fn trace(run: &Path, bridge: &str, probe: &Probe) -> Result<Traced, TraceError> {
+    let text = control(run, "ofproto/trace", &[bridge, &probe.text()]).await?;
+    Ok(Traced::read(&text))
+}
+
+/// What ovs-vswitchd answers at its control socket, as `ovs-appctl` does.
+pub(super) async fn control(
+    run: &Path,
+    method: &str,
+    parameters: &[&str],
+) -> Result<String, TraceError> {
     let file = run.join("ovs-vswitchd.pid");
     let process = std::fs::read_to_string(&file);
     let process = process.map_err(|error| TraceError::Process(file, error))?;
     let socket = run.join(format!("ovs-vswitchd.{}.ctl", process.trim()));
-    let call = json!({"method": "ofproto/trace", "params": [bridge, probe.text()], "id": 0});
+    let call = json!({"method": method, "params": parameters, "id": 0});
     let asked = async {
         let mut stream = Stream::connect(&socket).await?;
         stream.send(&call).await?;
@@ -177,7 +187,7 @@ pub async fn trace(run: &Path, bridge: &str, probe: &Probe) -> Result<Traced, Tr
     let answer = timeout(ANSWER_WITHIN, asked).await;
     let answer = answer.map_err(|_| TraceError::Late)??;
     match answer["result"].as_str() {
-        Some(text) => Ok(Traced::read(text)),
+        Some(text) => Ok(text.to_owned()),
         None => Err(TraceError::Refused(answer["error"].to_string())),
     }
 }

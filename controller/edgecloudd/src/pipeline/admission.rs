@@ -18,6 +18,10 @@ mod priority {
     pub(super) const FORGED_ADDRESS: u16 = 710;
     pub(super) const FORGED: u16 = 700;
     /// What speaks truly.
+    /// A client that was let through a gate.
+    pub(super) const LET_THROUGH: u16 = 650;
+    /// A client in front of a gate.
+    pub(super) const GATED: u16 = 610;
     pub(super) const TRUE: u16 = 600;
     /// Neighbour discovery that does not.
     pub(super) const FALSE_NEIGHBOUR: u16 = 550;
@@ -71,6 +75,18 @@ fn sides(state: &DesiredState, flows: &mut Flows) {
         let matching = within(access.clone(), End::Source, range);
         let place = (Table::Admission, priority::TRUE);
         flows.add(place, matching, cookie, enter(From::Client));
+    }
+    for range in super::gate::gated(state) {
+        let matching = within(access.clone(), End::Source, &range);
+        let place = (Table::Admission, priority::GATED);
+        flows.add(place, matching, cookie, enter(From::Visitor));
+    }
+    for application in state.applications() {
+        for admitted in &application.admitted {
+            let matching = super::gate::is_let_through(admitted, access.clone());
+            let place = (Table::Admission, priority::LET_THROUGH);
+            flows.add(place, matching, cookie, enter(From::Client));
+        }
     }
     flows.add(port, access, cookie, enter(From::Stranger));
     flows.add(port, backhaul, cookie, enter(From::Backhaul));

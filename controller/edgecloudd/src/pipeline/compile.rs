@@ -12,7 +12,7 @@ use openflow::{
 use super::cookie::{Class, Cookie, Deny};
 use super::registers::{Exit, Register};
 use super::{
-    Application, DesiredState, Installed, Table, ZONE_MAX, admission, control, established,
+    Application, DesiredState, Installed, Table, ZONE_MAX, admission, control, established, gate,
     replica, rewrite, rules, track,
 };
 
@@ -30,12 +30,19 @@ pub fn compile(state: &DesiredState) -> Installed {
     established::compile(state, &mut flows);
     rules::compile(state, &mut flows);
     replica::compile(state, &mut flows);
+    gate::compile(state, &mut flows);
     rewrite::compile(state, &mut flows);
     let applications = state.applications();
     Installed {
         flows: flows.0,
         groups: by_number(applications.iter().filter_map(replica::group), |g| g.id),
-        meters: by_number(applications.iter().flat_map(meters), |m: &Meter| m.id),
+        meters: by_number(
+            applications
+                .iter()
+                .flat_map(meters)
+                .chain(gate::meters(state)),
+            |m: &Meter| m.id,
+        ),
     }
 }
 
@@ -142,7 +149,11 @@ pub(super) fn goto(table: Table, actions: impl Into<Vec<Action>>) -> Instruction
 
 /// Leaves in a way, after some actions.
 pub(super) fn leave(exit: Exit) -> Instructions {
-    goto(Table::Rewrite, [Register::Exit.set(exit as u32)])
+    let table = match exit {
+        Exit::Transit => Table::Gate,
+        _ => Table::Rewrite,
+    };
+    goto(table, [Register::Exit.set(exit as u32)])
 }
 
 /// Asks for IP of the family of a range, and for a field of it within the range.

@@ -34,7 +34,7 @@ const MDNS: u16 = 5353;
 const MDNS_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 const MDNS_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-const DNS: u16 = 53;
+pub(super) const DNS: u16 = 53;
 const NTP: u16 = 123;
 const HTTP: u16 = 80;
 const ECHO_V4: u8 = 8;
@@ -121,7 +121,7 @@ fn groups(state: &DesiredState, flows: &mut Flows) {
         .ipv6_dst(ALL_NODES, 128);
     let advertised = listeners(Protocol::Nd, [host.access, PortNumber::LOCAL]);
     flows.add(place, icmpv6(all, ROUTER_ADVERTISEMENT), cookie, advertised);
-    for from in [From::Client, From::Stranger] {
+    for from in [From::Client, From::Visitor, From::Stranger] {
         for group in mdns(Match::new().from(from)) {
             let heard = listeners(Protocol::Mdns, [host.backhaul, PortNumber::LOCAL]);
             flows.add(place, group, cookie, heard);

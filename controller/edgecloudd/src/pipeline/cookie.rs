@@ -40,11 +40,13 @@ pub enum Deny {
     NoReplica,
     /// It went through more domains than [`super::HOPS_MAX`].
     Hops,
+    /// A client of a gate that was not let through.
+    NotAdmitted,
 }
 
 impl Deny {
     /// All reasons.
-    pub const ALL: [Deny; 15] = [
+    pub const ALL: [Deny; 16] = [
         Deny::UnknownPort,
         Deny::Tagged,
         Deny::SpoofedMac,
@@ -60,6 +62,7 @@ impl Deny {
         Deny::Hairpin,
         Deny::NoReplica,
         Deny::Hops,
+        Deny::NotAdmitted,
     ];
 
     /// One word for logs, metrics and interfaces.
@@ -80,6 +83,7 @@ impl Deny {
             Deny::Hairpin => "hairpin",
             Deny::NoReplica => "no-replica",
             Deny::Hops => "hops",
+            Deny::NotAdmitted => "not-admitted",
         }
     }
 }
@@ -107,6 +111,10 @@ pub enum Class {
     Transit,
     /// Wakes an appliance.
     Summon,
+    /// A client's traffic past a gate; the cookie's rule is its place and direction.
+    Session,
+    /// Traffic that all clients may have at a rule's expense.
+    Free,
     /// Drops.
     Deny(Deny),
 }
@@ -115,7 +123,7 @@ pub enum Class {
 const DENY: u8 = 0x80;
 
 impl Class {
-    const PERMITTING: [Class; 10] = [
+    const PERMITTING: [Class; 12] = [
         Class::Admit,
         Class::Control,
         Class::Track,
@@ -126,18 +134,23 @@ impl Class {
         Class::Deliver,
         Class::Transit,
         Class::Summon,
+        Class::Session,
+        Class::Free,
     ];
 
     /// Whether its flows count what an application's rules carried: each packet of each connection
     /// once, the first by its commit and the others as established, in both directions.
     pub const fn is_traffic(self) -> bool {
-        matches!(self, Class::Commit | Class::Established)
+        matches!(
+            self,
+            Class::Commit | Class::Established | Class::Session | Class::Free
+        )
     }
 
     fn number(self) -> u8 {
         match self {
             Class::Deny(reason) => DENY | reason as u8,
-            // There are ten.
+            // There are twelve.
             other => Class::PERMITTING
                 .iter()
                 .position(|c| *c == other)

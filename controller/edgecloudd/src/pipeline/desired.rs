@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use manifest::rule::{OnFail, Protocol};
 use manifest::token::ApplicationNumber;
-use manifest::{Cidr, Grant, Name, NamePattern, Peer, Rate, Rule, Token};
+use manifest::{Admit, Cidr, Grant, Name, NamePattern, Peer, Rate, Rule, Source, Token};
 use openflow::PortNumber;
 
 /// Where domains reach the metadata service.
@@ -25,6 +25,14 @@ pub const NAMES_MAX: usize = 65_536;
 /// Addresses that one rule takes of a wildcard's names, lowest first: each costs a flow, and who
 /// owns a domain can answer for names without end. What is beyond has no rule.
 pub const RANGES_PER_RULE_MAX: usize = 1024;
+
+/// Clients that one application lets through: two numbers for each are left in a cookie's rule.
+pub const ADMITTED_MAX: u16 = 20_000;
+
+const _: () = assert!(
+    manifest::document::RULES_MAX + 2 * (ADMITTED_MAX as usize) < u16::MAX as usize,
+    "the cookie's rule has 16 bits, and its last value means none"
+);
 
 /// What is desired of a host's switch; valid by construction.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,7 +92,39 @@ pub struct Application {
     pub sleeping: bool,
     /// Its domains on this host.
     pub replicas: Vec<Replica>,
+    /// Whether the account of its rules pays also for clients that no gate has let through.
+    pub free_to_client: bool,
+    /// The clients that it lets through, if it keeps the gate; by their places.
+    pub admitted: Vec<Admitted>,
 }
+
+/// A client that is let through a gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admitted {
+    /// Its number among the application's, below [`ADMITTED_MAX`]: it names counters and meter.
+    pub place: u16,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its MAC address.
+    pub mac: [u8; 6],
+    /// What it may use, both directions together.
+    pub rate: Option<Rate>,
+}
+
+impl Admitted {
+    /// What its flow's cookie has as a rule: behind those of all manifests.
+    pub fn cookie_rule(&self, is_received: bool) -> u16 {
+        RULE_OF_ADMITTED + 2 * self.place + u16::from(is_received)
+    }
+
+    /// The place, and whether it is what the client receives, of a cookie's rule.
+    pub fn of_cookie_rule(rule: u16) -> Option<(u16, bool)> {
+        let number = rule.checked_sub(RULE_OF_ADMITTED)?;
+        (number / 2 < ADMITTED_MAX).then_some((number / 2, number % 2 == 1))
+    }
+}
+
+const RULE_OF_ADMITTED: u16 = manifest::document::RULES_MAX as u16;
 
 impl Application {
     /// What a verified token permits, in a zone, with these replicas.
@@ -97,7 +137,17 @@ impl Application {
             rate: token.limit().rate,
             sleeping,
             replicas,
+            free_to_client: token.bill().free_to_client,
+            admitted: Vec::new(),
         }
+    }
+
+    /// Whose gate it keeps.
+    pub fn keeps_gate(&self) -> Option<Source> {
+        self.grants.iter().find_map(|grant| match &grant.rule {
+            Rule::Admit(Admit { from, to: None }) => Some(*from),
+            _ => None,
+        })
     }
 
     /// Whether a protocol with the network is granted.
@@ -191,6 +241,9 @@ pub enum StateError {
     /// A replica or name with too many addresses.
     #[error("{0} has too many addresses: keep fewer")]
     Addresses(String),
+    /// A client that is let through twice, or by an application that keeps no gate.
+    #[error("client {0} is let through twice, beyond a gate, or at a place that is taken")]
+    Admitted(IpAddr),
     /// More than [`NAMES_MAX`].
     #[error("{0} names are more than {NAMES_MAX}: forget those that no rule speaks of")]
     Names(usize),
@@ -210,6 +263,7 @@ impl DesiredState {
         check_applications(&applications)?;
         check_replicas(&host, &applications)?;
         check_names(&names)?;
+        check_admitted(&applications)?;
         Ok(DesiredState {
             host,
             applications,
@@ -328,6 +382,22 @@ fn check_replicas(host: &Host, applications: &[Application]) -> Result<(), State
         for address in &replica.addresses {
             if !is_a_domains(address) || !addresses.insert(*address) {
                 return Err(StateError::Address(*address));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_admitted(applications: &[Application]) -> Result<(), StateError> {
+    let mut addresses = BTreeSet::new();
+    for application in applications {
+        let mut places = BTreeSet::new();
+        for admitted in &application.admitted {
+            let is_placed = admitted.place < ADMITTED_MAX && places.insert(admitted.place);
+            let is_group = admitted.mac[0] & 1 != 0;
+            let fits = is_placed && !is_group && addresses.insert(admitted.address);
+            if !fits || application.keeps_gate().is_none() {
+                return Err(StateError::Admitted(admitted.address));
             }
         }
     }

@@ -10,6 +10,7 @@
 //! | established | does it belong to a connection with a verdict? | `established.rs` |
 //! | rules | which rule permits a new connection? | `rules.rs` |
 //! | replica | which replica gets it? Commit to `ct_mark` | `replica.rs` |
+//! | gate | was this client let through? | `gate.rs` |
 //! | rewrite | out of which port, with which MAC addresses? | `rewrite.rs` |
 //! | summon | is the appliance asleep? | `replica.rs` |
 //!
@@ -34,6 +35,7 @@ mod cookie;
 mod desired;
 mod difference;
 mod established;
+mod gate;
 mod installed;
 mod registers;
 mod replica;
@@ -46,9 +48,9 @@ mod track;
 pub use compile::compile;
 pub use cookie::{Class, Cookie, Deny, GENERATION};
 pub use desired::{
-    ADDRESSES_PER_NAME_MAX, ADDRESSES_PER_REPLICA_MAX, Addresses, Application, DesiredState, Host,
-    METADATA, NAMES_MAX, RANGES_PER_RULE_MAX, REPLICAS_MAX, Replica, ReplicaState, Side,
-    StateError, ZONE_MAX,
+    ADDRESSES_PER_NAME_MAX, ADDRESSES_PER_REPLICA_MAX, ADMITTED_MAX, Addresses, Admitted,
+    Application, DesiredState, Host, METADATA, NAMES_MAX, RANGES_PER_RULE_MAX, REPLICAS_MAX,
+    Replica, ReplicaState, Side, StateError, ZONE_MAX,
 };
 pub use difference::{Changes, difference};
 pub use installed::Installed;

@@ -2,6 +2,8 @@
 
 use openflow::{Action, Field, Match, Subfield};
 
+use super::Application;
+
 /// Domains that one packet may leave. Two cross one link: the caller and the called. What the
 /// called one sends on is a packet of its own, so a longer way is a loop.
 pub const HOPS_MAX: u32 = 2;
@@ -66,6 +68,8 @@ pub enum From {
     Replica = 32,
     /// A domain, from an address that is not its own: a reply, or a lie.
     Foreign = 64,
+    /// One of the operator's clients, where an appliance keeps the gate and has not let it through.
+    Visitor = 128,
 }
 
 impl From {
@@ -73,6 +77,8 @@ impl From {
     const DOMAINS: u32 = From::Replica as u32 | From::Foreign as u32;
     /// The bits of who may open what a domain serves.
     const CALLERS: u32 = From::Client as u32 | From::Neighbour as u32;
+    /// The bits of all clients, let through or not.
+    const CLIENTS: u32 = From::Client as u32 | From::Visitor as u32;
 }
 
 /// What a packet is addressed to.
@@ -130,8 +136,13 @@ pub(super) trait OnRegisters {
     fn from(self, from: From) -> Match;
     /// From anybody but a domain that speaks for itself.
     fn came_from_outside(self) -> Match;
-    /// From who may open what a domain serves: the other bits are clear.
-    fn came_from_caller(self) -> Match;
+    /// From who may open what an application serves: those whom gates have let through, and others
+    /// where it keeps the gate or pays for them.
+    fn called_at(self, application: &Application) -> Match;
+    /// From whose flows an application intercepts: of those at its own gate only who has to wait there.
+    fn intercepted_by(self, application: &Application) -> Match;
+    /// From clients, let through or not.
+    fn came_from_clients(self) -> Match;
     fn application(self, number: u32) -> Match;
     fn exit(self, exit: Exit) -> Match;
 }
@@ -149,9 +160,23 @@ impl OnRegisters for Match {
         self.with_masked(Register::From.field(), 0, From::DOMAINS.into())
     }
 
-    fn came_from_caller(self) -> Match {
-        let others = Field::Reg1.full_mask() & !u128::from(From::CALLERS);
-        self.with_masked(Register::From.field(), 0, others)
+    fn called_at(self, application: &Application) -> Match {
+        match application.keeps_gate().is_some() || application.free_to_client {
+            true => among(self, From::CALLERS | From::CLIENTS),
+            false => among(self, From::CALLERS),
+        }
+    }
+
+    fn intercepted_by(self, application: &Application) -> Match {
+        match (application.keeps_gate(), application.free_to_client) {
+            (Some(_), _) => self.from(From::Visitor),
+            (None, true) => self.came_from_clients(),
+            (None, false) => self.from(From::Client),
+        }
+    }
+
+    fn came_from_clients(self) -> Match {
+        among(self, From::CLIENTS)
     }
 
     fn application(self, number: u32) -> Match {
@@ -161,4 +186,10 @@ impl OnRegisters for Match {
     fn exit(self, exit: Exit) -> Match {
         self.register(Register::Exit, exit as u32)
     }
+}
+
+/// From one of these: the other bits are clear.
+fn among(matching: Match, bits: u32) -> Match {
+    let others = Field::Reg1.full_mask() & !u128::from(bits);
+    matching.with_masked(Register::From.field(), 0, others)
 }

@@ -132,6 +132,7 @@ fn answers(state: &DesiredState, flows: &mut Flows) {
     };
     let ways = [
         (From::Client, out(&[host.access])),
+        (From::Visitor, out(&[host.access])),
         (From::Backhaul, out(&[host.backhaul])),
         (From::Host, out(&[PortNumber::LOCAL])),
         (From::Neighbour, cross()),

@@ -161,7 +161,7 @@ impl RuleWriter<'_> {
             }
         };
         let begins = self.attract().unwrap_or_else(|| elsewhere(true));
-        let base = self.base().from(From::Client);
+        let base = self.base().intercepted_by(self.application);
         Spread {
             base: base.register(Register::Towards, Towards::Elsewhere as u32),
             source: range(rule.from()),
@@ -176,7 +176,7 @@ impl RuleWriter<'_> {
             self.outcome(true, class, Instructions::drop())
         };
         let begins = self.attract().unwrap_or_else(nobody);
-        let base = self.base().came_from_caller();
+        let base = self.base().called_at(self.application);
         Spread {
             base: base.register(Register::Towards, Towards::Replica as u32),
             source: range(rule.from),

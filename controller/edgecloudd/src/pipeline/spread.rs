@@ -157,13 +157,33 @@ fn joined(one: &Match, other: &Match) -> Match {
     other.fields().iter().fold(one.clone(), part)
 }
 
+/// Which port of a packet.
+#[derive(Clone, Copy)]
+pub(super) enum PortEnd {
+    Source,
+    Target,
+}
+
 /// A match at each of the services' ports.
 pub(super) fn services_of(to: &Match, services: &Services) -> Vec<Match> {
+    services_at(to, services, PortEnd::Target)
+}
+
+/// A match at each of the services' ports, at one end.
+pub(super) fn services_at(matching: &Match, services: &Services, end: PortEnd) -> Vec<Match> {
     let mut matches = Vec::new();
     for protocol in [TCP, UDP] {
-        let of = to.clone().ip_proto(protocol);
+        let of = matching.clone().ip_proto(protocol);
+        let field = match (protocol, end) {
+            (TCP, PortEnd::Source) => Field::TcpSrc,
+            (TCP, PortEnd::Target) => Field::TcpDst,
+            (_, PortEnd::Source) => Field::UdpSrc,
+            (_, PortEnd::Target) => Field::UdpDst,
+        };
         let ports = port_masks(ports_of(services, protocol));
-        matches.extend(ports.into_iter().map(|port| with_port(&of, protocol, port)));
+        let at =
+            |(value, mask): (u16, u16)| of.clone().with_masked(field, value.into(), mask.into());
+        matches.extend(ports.into_iter().map(at));
     }
     matches
 }

@@ -15,6 +15,8 @@ pub enum Table {
     Rules,
     /// A live replica is chosen, and the choice committed.
     Replica,
+    /// Who of the clients was let through, where an appliance keeps the gate.
+    Gate,
     /// MAC addresses and the port.
     Rewrite,
     /// Waits for an appliance that sleeps.
@@ -23,13 +25,14 @@ pub enum Table {
 
 impl Table {
     /// All of them, in order.
-    pub const ALL: [Table; 8] = [
+    pub const ALL: [Table; 9] = [
         Table::Admission,
         Table::Control,
         Table::Track,
         Table::Established,
         Table::Rules,
         Table::Replica,
+        Table::Gate,
         Table::Rewrite,
         Table::Summon,
     ];
@@ -53,6 +56,7 @@ impl Table {
             Table::Established => "established",
             Table::Rules => "rules",
             Table::Replica => "replica",
+            Table::Gate => "gate",
             Table::Rewrite => "rewrite",
             Table::Summon => "summon",
         }
@@ -69,6 +73,6 @@ mod tests {
             assert_eq!(usize::from(table.number()), place);
             assert_eq!(Table::with_number(table.number()), Some(table));
         }
-        assert_eq!(Table::with_number(8), None);
+        assert_eq!(Table::with_number(9), None);
     }
 }

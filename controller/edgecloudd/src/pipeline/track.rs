@@ -113,7 +113,7 @@ fn intercepted(state: &DesiredState, flows: &mut Flows) {
         let instructions = ask(application, registers);
         let cookie = Cookie::of(Class::Track, number);
         for (range, rule) in claims {
-            let to = within(Match::new().from(From::Client), End::Target, range);
+            let to = within(Match::new().intercepted_by(application), End::Target, range);
             let matches = if claimed.is_contended(range, application.zone) {
                 services_of(&to, rule.services())
             } else {

@@ -6,6 +6,7 @@
 //! What it cannot know is which live replica a hash chooses: then it says [`Verdict::Choose`], and
 //! is told the choice with [`Reference::chosen`].
 
+mod gate;
 mod outside;
 mod sender;
 

@@ -6,6 +6,7 @@ use manifest::rule::{OnFail, Protocol};
 use manifest::{Cidr, Intercept, Peer, Rule, Serve, Source};
 use openflow::{Field, PortNumber, mac};
 
+use super::gate::{is_closed, is_visitor, may_call, waits_for};
 use super::sender::{is_now, is_service};
 use super::{
     Choice, Reference, Track, Verdict, hand_to, if_spoken, is_clients, is_echo_request, is_hosts,
@@ -28,19 +29,26 @@ impl Reference {
         let Some((_, target)) = packet.addresses() else {
             return transit(state, packet);
         };
+        let transit = || match is_closed(state, packet, came_from) {
+            true => Verdict::Deny(Deny::NotAdmitted),
+            false => transit(state, packet),
+        };
         if owner(state, target).is_some() {
             return match came_from {
                 From::Stranger => Verdict::Deny(Deny::SpoofedAddress),
                 other => self.arrive(state, packet, other),
             };
         }
-        if came_from != From::Client || is_hosts(state, target) {
-            return transit(state, packet);
+        let is_client = [From::Client, From::Visitor].contains(&came_from);
+        if !is_client || is_hosts(state, target) {
+            return transit();
         }
         let mut applications = state.applications().iter();
-        match applications.find(|a| concerns(state, a, packet, target)) {
-            Some(application) => self.intercepted(state, application, packet),
-            None => transit(state, packet),
+        let first =
+            applications.find(|a| waits_for(a, came_from) && concerns(state, a, packet, target));
+        match first {
+            Some(application) => self.intercepted(state, application, packet, came_from),
+            None => transit(),
         }
     }
 
@@ -69,7 +77,7 @@ impl Reference {
             return Verdict::Deliver(vec![hand_to(addressed, packet)]);
         }
         let served = |serve: &Serve| {
-            [From::Client, From::Neighbour].contains(&came_from)
+            may_call(a, came_from)
                 && is_from(serve.from, source)
                 && is_service(&serve.services, packet)
         };
@@ -81,10 +89,20 @@ impl Reference {
     }
 
     /// A client's packet to somebody whose flows an application may intercept.
-    fn intercepted(&mut self, state: &DesiredState, a: &Application, packet: &Packet) -> Verdict {
-        if let Some(verdict) = self.pinned(a, packet, From::Client) {
+    fn intercepted(
+        &mut self,
+        state: &DesiredState,
+        a: &Application,
+        packet: &Packet,
+        came_from: From,
+    ) -> Verdict {
+        if let Some(verdict) = self.pinned(a, packet, came_from) {
             return verdict;
         }
+        let transit = |state, packet| match is_closed(state, packet, came_from) {
+            true => Verdict::Deny(Deny::NotAdmitted),
+            false => transit(state, packet),
+        };
         let Some((source, target)) = packet.addresses() else {
             return transit(state, packet);
         };
@@ -98,7 +116,7 @@ impl Reference {
             return transit(state, packet);
         };
         let chosen = match self.may_begin(a, packet) {
-            true => choose(a, packet, From::Client),
+            true => choose(a, packet, came_from),
             false => None,
         };
         chosen.unwrap_or_else(|| match rule.on_fail().unwrap_or(a.on_fail) {
@@ -131,7 +149,12 @@ fn came_from(state: &DesiredState, packet: &Packet) -> From {
     let host = state.host();
     let client = |(source, _)| is_clients(state, source);
     match packet.in_port() {
-        port if port == host.access && packet.addresses().is_some_and(client) => From::Client,
+        port if port == host.access && packet.addresses().is_some_and(client) => {
+            match is_visitor(state, packet) {
+                true => From::Visitor,
+                false => From::Client,
+            }
+        }
         port if port == host.access => From::Stranger,
         port if port == host.backhaul => From::Backhaul,
         _ => From::Host,
@@ -201,7 +224,7 @@ fn control(state: &DesiredState, packet: &Packet, came_from: From) -> Option<Ver
     {
         return Some(if_spoken(a, r, Protocol::Dhcp, packet));
     }
-    if is_mdns(packet) && [From::Client, From::Stranger].contains(&came_from) {
+    if is_mdns(packet) && [From::Client, From::Visitor, From::Stranger].contains(&came_from) {
         return listeners(Protocol::Mdns, [host.backhaul, PortNumber::LOCAL]);
     }
     let (_, target) = packet.addresses()?;

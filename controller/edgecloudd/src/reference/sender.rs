@@ -136,7 +136,7 @@ impl Reference {
         packet.set(Field::EthDst, known.opener);
         packet.set(Field::EthSrc, known.intended);
         match known.came_from {
-            From::Client => out(&packet, [state.host().access]),
+            From::Client | From::Visitor => out(&packet, [state.host().access]),
             From::Backhaul => out(&packet, [state.host().backhaul]),
             From::Host => out(&packet, [PortNumber::LOCAL]),
             From::Neighbour => self.arrive(state, &packet, From::Neighbour),

@@ -45,7 +45,13 @@ fn a_bundle_that_cannot_be_done_does_nothing() {
 
 #[test]
 fn compiling_is_deterministic_and_every_flow_says_whose_it_is() {
-    let world = World::photos(&[Live, Live]);
+    let mut all = World::photos(&[Live, Live]).state.applications().to_vec();
+    all.push(application(
+        8,
+        "[[admit]]\nfrom = \"clients\"\n",
+        vec![replica(5, Live)],
+    ));
+    let world = World::new(all, photo_names());
     let installed = compile(&world.state);
     assert_eq!(installed, compile(&world.state));
     let mut reasons = std::collections::BTreeSet::new();

@@ -3,6 +3,7 @@
 mod counted;
 mod denied;
 mod difference;
+mod gate;
 mod intercepted;
 mod lifecycle;
 mod neighbours;

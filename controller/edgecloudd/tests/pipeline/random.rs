@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use edgecloudd::fake_switch::{ACK, Packet, SYN, SYN_ACK};
-use edgecloudd::pipeline::{Addresses, Application, Replica, ReplicaState};
+use edgecloudd::pipeline::{Addresses, Admitted, Application, Replica, ReplicaState};
 use fastrand::Rng;
 use manifest::{Name, Peer, Rule};
 use openflow::{Field, PortNumber, mac};
@@ -177,9 +177,37 @@ fn applications(rng: &mut Rng) -> Vec<Application> {
         let replicas: Vec<Replica> = replicas.collect();
         let mut application = application(number, &rules(rng), replicas);
         application.sleeping = rng.u8(..4) == 0;
+        application.free_to_client = rng.bool();
         application
     });
-    all.collect()
+    let mut all: Vec<Application> = all.collect();
+    admit(rng, &mut all);
+    all
+}
+
+/// Lets some clients through the first gate, one of them perhaps with another's MAC address.
+fn admit(rng: &mut Rng, all: &mut [Application]) {
+    for application in all.iter_mut() {
+        application.admitted.clear();
+    }
+    let gate = all.iter_mut().find(|a| a.keeps_gate().is_some());
+    let Some(gate) = gate else {
+        return;
+    };
+    for (place, client) in [CLIENT, "10.0.0.20", CLIENT_V6].into_iter().enumerate() {
+        if rng.bool() {
+            let rate = rng
+                .bool()
+                .then(|| manifest::Rate::from_kbit(2000))
+                .flatten();
+            gate.admitted.push(Admitted {
+                place: place as u16,
+                address: ip(client),
+                mac: pick(rng, &[CLIENT_MAC, CLIENT_MAC, [2, 0, 0, 0, 0, 0xc2]]),
+                rate,
+            });
+        }
+    }
 }
 
 fn random_replica(rng: &mut Rng, next: &mut u32) -> Replica {
@@ -212,7 +240,13 @@ fn rule(rng: &mut Rng) -> String {
         .filter(|_| rng.bool())
         .map(|protocol| format!("\"{protocol}\""))
         .collect();
-    match rng.u8(..5) {
+    match rng.u8(..7) {
+        5 => format!(
+            "[[admit]]\nfrom = \"{}\"\nto = {{ {} }}\n",
+            source(rng),
+            peer(rng)
+        ),
+        6 if rng.bool() => format!("[[admit]]\nfrom = \"{}\"\n", source(rng)),
         0 if !spoken.is_empty() => format!("[[speak]]\nprotocols = [{}]\n", spoken.join(", ")),
         1 | 2 => {
             let (from, to, on_fail) = (source(rng), peer(rng), rng.bool());
@@ -273,7 +307,13 @@ fn services(rng: &mut Rng) -> String {
 }
 
 fn change(rng: &mut Rng, world: &mut World) {
-    match rng.u8(..3) {
+    match rng.u8(..4) {
+        3 => {
+            let mut all = world.state.applications().to_vec();
+            admit(rng, &mut all);
+            let names = world.state.names().clone();
+            world.change(all, names);
+        }
         0 => {
             let (all, names) = (world.state.applications().to_vec(), random_names(rng));
             world.change(all, names);

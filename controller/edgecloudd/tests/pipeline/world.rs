@@ -89,6 +89,8 @@ pub(crate) fn application(number: u16, rules: &str, replicas: Vec<Replica>) -> A
         rate: manifest.limit().rate,
         sleeping: false,
         replicas,
+        free_to_client: manifest.bill().free_to_client,
+        admitted: vec![],
     }
 }
 

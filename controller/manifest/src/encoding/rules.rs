@@ -9,7 +9,9 @@ use crate::key::PublicKey;
 use crate::name::Name;
 use crate::ports::{Ports, Services};
 use crate::rate::Rate;
-use crate::rule::{Call, Condition, Intercept, OnFail, Peer, Protocol, Rule, Serve, Source, Speak};
+use crate::rule::{
+    Admit, Call, Condition, Intercept, OnFail, Peer, Protocol, Rule, Serve, Source, Speak,
+};
 use crate::time::Timestamp;
 use crate::token::Digest;
 
@@ -168,6 +170,7 @@ impl Encoding for Rule {
             Self::Intercept(rule) => (2, rule.to_value()),
             Self::Call(rule) => (3, rule.to_value()),
             Self::Serve(rule) => (4, rule.to_value()),
+            Self::Admit(rule) => (5, rule.to_value()),
         };
         Value::Array(vec![Value::from(kind), fields])
     }
@@ -182,6 +185,7 @@ impl Encoding for Rule {
             2 => Intercept::from_value(fields).map(Self::Intercept),
             3 => Call::from_value(fields).map(Self::Call),
             4 => Serve::from_value(fields).map(Self::Serve),
+            5 => Admit::from_value(fields).map(Self::Admit),
             _ => Err(wrong("rule", "of an unknown kind")),
         }
     }
@@ -266,6 +270,30 @@ impl Encoding for Serve {
         };
         fields.end()?;
         Ok(serve)
+    }
+}
+
+impl Encoding for Admit {
+    fn to_value(&self) -> Value {
+        map([
+            (1, Some(text(&self.from))),
+            (2, self.to.as_ref().map(|(to, _)| to.to_value())),
+            (3, self.to.as_ref().map(|(_, ports)| ports.to_value())),
+        ])
+    }
+
+    fn from_value(value: Value) -> Result<Self, DecodeError> {
+        let mut fields = Fields::of("admit", value)?;
+        let from = fields.parsed(1, "from")?;
+        let to = fields.take(2).map(Peer::from_value).transpose()?;
+        let services = fields.take(3).map(Services::from_value).transpose()?;
+        fields.end()?;
+        let to = match (to, services) {
+            (None, None) => None,
+            (Some(to), Some(services)) => Some((to, services)),
+            _ => return Err(wrong("to", "needs ports, and ports need it")),
+        };
+        Ok(Self { from, to })
     }
 }
 

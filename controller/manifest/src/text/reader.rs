@@ -40,6 +40,12 @@ impl<'a> Section<'a> {
         self.span.clone()
     }
 
+    /// Whether a value is there; it stays.
+    pub(super) fn has(&mut self, key: &'static str) -> bool {
+        self.asked.push(key);
+        self.table.contains_key(key)
+    }
+
     pub(super) fn take(&mut self, key: &'static str) -> Option<Value<'a>> {
         self.asked.push(key);
         let value = self.table.remove(key)?;

@@ -1,18 +1,19 @@
-//! The tables of rules: `[[speak]]`, `[[intercept]]`, `[[call]]`, `[[serve]]`.
+//! The tables of rules: `[[speak]]`, `[[intercept]]`, `[[call]]`, `[[serve]]`, `[[admit]]`.
 
 use super::reader::{Fault, Section, Value};
 use crate::ports::{Ports, Services, parse_range};
-use crate::rule::{Call, Condition, Intercept, Peer, Protocol, Rule, Serve, Source, Speak};
+use crate::rule::{Admit, Call, Condition, Intercept, Peer, Protocol, Rule, Serve, Source, Speak};
 
 /// How the rules of one kind are read.
 type Read = fn(Section<'_>) -> Result<Rule, Fault>;
 
 /// All kinds of rules.
-pub(super) const KINDS: [(&str, Read); 4] = [
+pub(super) const KINDS: [(&str, Read); 5] = [
     ("speak", speak),
     ("intercept", intercept),
     ("call", call),
     ("serve", serve),
+    ("admit", admit),
 ];
 
 fn speak(mut section: Section<'_>) -> Result<Rule, Fault> {
@@ -67,6 +68,18 @@ fn serve(mut section: Section<'_>) -> Result<Rule, Fault> {
         services,
         from: from.unwrap_or(Source::Clients),
     }))
+}
+
+fn admit(mut section: Section<'_>) -> Result<Rule, Fault> {
+    let from: Source = section
+        .need("from", "\"clients\", or a range of their addresses")?
+        .parsed()?;
+    let to = match section.has("to") {
+        true => Some(destination(&mut section)?),
+        false => None,
+    };
+    section.end()?;
+    Ok(Rule::Admit(Admit { from, to }))
 }
 
 /// `to = { name = "…", tcp = […] }` or `to = { net = "…", udp = […] }`.

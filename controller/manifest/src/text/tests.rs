@@ -61,6 +61,26 @@ fn rules_keep_the_order_of_the_document() {
     assert_eq!(kinds, ["call", "speak", "intercept", "call", "serve"]);
 }
 
+#[test]
+fn a_gate_and_what_everybody_may_reach_are_read_written_and_covered() {
+    let rules = "[[admit]]\nfrom = \"clients\"\n[[admit]]\nfrom = \"10.1.0.0/16\"\n\
+                 to = { name = \"*.chat.example\", tcp = [443] }\n[[speak]]";
+    let text = PHOTOS.replace("[[speak]]", rules);
+    let manifest = Manifest::from_toml(&text).unwrap();
+    let words: Vec<String> = manifest.rules().iter().map(Rule::to_string).collect();
+    assert_eq!(words[0], "admit clients");
+    assert_eq!(words[1], "admit 10.1.0.0/16 to *.chat.example tcp=443");
+    let read = Manifest::from_bytes(&manifest.to_bytes());
+    assert_eq!(read.as_ref(), Ok(&manifest));
+    let [gate, free, ..] = manifest.rules() else {
+        panic!("two rules");
+    };
+    assert!(!gate.covers(free) && !free.covers(gate) && free.covers(free));
+    assert_eq!((gate.services(), gate.within(None, None)), (None, None));
+    let wrong = text.replace("tcp = [443] }\n[[speak]]", "}\n[[speak]]");
+    assert!(Manifest::from_toml(&wrong).is_err(), "a name without ports");
+}
+
 /// Changes the example and expects an error in that line, where that text starts.
 fn check(from: &str, to: &str, (line, at): (usize, &str), words: &str) {
     let text = PHOTOS.replacen(from, to, 1);

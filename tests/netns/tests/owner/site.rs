@@ -63,6 +63,8 @@ pub(crate) fn photos_with(replicas: u8) -> Vec<Application> {
         rate: None,
         sleeping: false,
         replicas: (1..=replicas).map(replica).collect(),
+        free_to_client: manifest.bill().free_to_client,
+        admitted: vec![],
     }]
 }
 

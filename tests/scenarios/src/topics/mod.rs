@@ -14,6 +14,7 @@ pub(crate) mod network;
 pub(crate) mod programs;
 pub(crate) mod random;
 pub(crate) mod service;
+pub(crate) mod uploader;
 
 use anyhow::{Result, ensure};
 
