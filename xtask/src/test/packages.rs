@@ -9,12 +9,13 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 /// Programs, and the packages they are in.
-const PROGRAMS: [(&str, &str); 14] = [
+const PROGRAMS: [(&str, &str); 15] = [
     ("dig", "bind9-dnsutils"),
     ("dnsmasq", "dnsmasq-base"),
     ("ovs-vswitchd", "openvswitch-switch"),
     ("openssl", "openssl"),
     ("ethtool", "ethtool"),
+    ("freeradius", "freeradius"),
     ("ip", "iproute2"),
     ("ping", "iputils-ping"),
     ("pip3", "python3-pip"),
