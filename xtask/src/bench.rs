@@ -25,6 +25,8 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 enum Benchmark {
+    /// The auth proxy's tokens, sessions and forged tokens, on one core
+    Auth,
     /// From `xl create` to the first line of `main`; image size, least memory, idle time
     Boot(boot::Options),
     /// Bulk TCP each way against the same program in a Linux guest
@@ -44,6 +46,7 @@ enum Benchmark {
 /// Runs the command.
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     match options.benchmark {
+        Benchmark::Auth => comparison::run(comparison::AUTH),
         Benchmark::Boot(options) => boot::run(&options),
         Benchmark::Disk(options) => disk::run(&options),
         Benchmark::Net(options) => net::run(&options),

@@ -8,6 +8,8 @@ use anyhow::{Context, Result, ensure};
 
 /// Our TCP beside smoltcp's (`tests/tcp`). Not among the ordinary builds: it wants the runtime as a library.
 pub(super) const TCP: &str = "--package tcp-comparison --features comparison";
+/// The auth proxy's decisions under load (`tests/authload`).
+pub(super) const AUTH: &str = "--package auth-load";
 /// The cache's memory tier beside TinyUFO (`tests/hitratio`).
 pub(super) const HIT_RATIO: &str = "--package hit-ratio";
 
