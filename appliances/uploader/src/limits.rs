@@ -13,7 +13,9 @@ pub(crate) const EXTENT_BYTES_MAX: usize = 256 << 10;
 pub(crate) const EXTENT_BYTES_MIN: usize = 64 << 10;
 /// What is written and not durable; then it is made so, whether anybody waits or not, so that a phone that
 /// loses its network loses little.
-pub(crate) const VOLATILE_BYTES_MAX: u64 = 16 << 20;
+pub(crate) const VOLATILE_BYTES_MAX: u64 = 32 << 20;
+/// Bytes that are written before a flush begins by itself: a disk's queue is full with them.
+pub(crate) const EAGER_BYTES: u64 = 4 << 20;
 /// Commands that one flush serves.
 pub(crate) const GROUP_MAX: usize = 256;
 /// Commands that wait for the disk; who sends more waits himself.

@@ -11,6 +11,7 @@
 //! only be told by reading it anew. Bytes that do not have their checksum are never sent.
 
 mod device;
+mod eager;
 mod index;
 mod keeper;
 mod layout;
@@ -31,6 +32,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use device::Device;
 pub(crate) use device::{Disk, DiskError};
+use eager::Eager;
 pub(crate) use keeper::Keeper;
 pub use layout::LayoutError;
 pub(crate) use layout::number;
@@ -209,6 +211,7 @@ pub(crate) struct Signals {
 impl Store {
     /// Starts a store on a device, which is made ours if it is blank.
     pub(crate) fn start(device: Arc<dyn Device>) -> Result<Store, OpenError> {
+        let device: Arc<dyn Device> = Arc::new(Eager::over(device).map_err(OpenError::Thread)?);
         let mut keeper = Keeper::open(Arc::clone(&device))?;
         let (commands, waiting) = mpsc::channel(COMMANDS_WAITING_MAX);
         let signals = Arc::new(Signals::default());
