@@ -3,8 +3,8 @@
 use crate::World;
 use crate::scenario::Scenario;
 use crate::topics::{
-    bad_input, cache, clocks, configuration, disk, endings, faults, images, many, memory, network,
-    programs, random, service, uploader,
+    bad_input, cache, clocks, configuration, controller, disk, endings, faults, images, many,
+    memory, network, programs, random, service, uploader,
 };
 
 /// The scenarios of a world whose names contain `filter`.
@@ -32,6 +32,7 @@ fn all() -> Vec<Scenario> {
         service::scenarios(),
         cache::scenarios(),
         uploader::scenarios(),
+        controller::scenarios(),
         many::scenarios(),
     ]
     .into_iter()

@@ -4,6 +4,7 @@ pub(crate) mod bad_input;
 pub(crate) mod cache;
 pub(crate) mod clocks;
 pub(crate) mod configuration;
+pub(crate) mod controller;
 pub(crate) mod disk;
 pub(crate) mod endings;
 pub(crate) mod faults;
