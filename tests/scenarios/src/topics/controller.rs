@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use site::{Backhaul, CLIENT, DOM0, NAMES, Network, ORIGIN, Operator, Place, Publisher, Settings};
 
-use crate::image::workspace;
+use crate::image::{HELLO, workspace};
 use crate::scenario::Scenario;
 use crate::xen::Xen;
 
@@ -50,7 +50,7 @@ const HELLO_SAYS: &str = "Hello from";
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     let both = |name: &str, body: fn(&mut Hosted<'_>) -> Result<()>| {
-        Scenario::on_xen(name, &[], move |xen: &Xen| {
+        Scenario::on_xen(name, &[HELLO], move |xen: &Xen| {
             hosted(&Place::xen(workspace(), &xen.testbed)?, body)
         })
         .and_as_process(move |_| hosted(&Place::netns(workspace())?, body))
