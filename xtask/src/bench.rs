@@ -15,6 +15,7 @@ mod guests;
 mod http;
 mod net;
 mod site;
+mod upload;
 
 /// What the command line said.
 #[derive(clap::Args)]
@@ -39,6 +40,8 @@ enum Benchmark {
     Cache(cache::Options),
     /// The cache's memory tier against TinyUFO
     Hitratio,
+    /// What the uploader takes in, durably, beside npm's @tus/server
+    Upload(upload::Options),
     /// Our TCP beside smoltcp's, on one simulated link
     Tcp,
 }
@@ -53,6 +56,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         Benchmark::Http(options) => http::run(&options),
         Benchmark::Cache(options) => cache::run(&options),
         Benchmark::Hitratio => comparison::run(comparison::HIT_RATIO),
+        Benchmark::Upload(options) => upload::run(&options),
         Benchmark::Tcp => comparison::run(comparison::TCP),
     }
 }
