@@ -1,5 +1,6 @@
 //! The uploader as a process, between clients of tus and an origin that does what the test says.
 
+mod outside;
 mod world;
 
 use base64::Engine as _;
