@@ -189,4 +189,29 @@ mod tests {
         metadata.forget_secrets();
         assert_eq!(metadata.written(), "url Yw==,filename ZA==");
     }
+
+    #[test]
+    fn whatever_is_read_is_written_the_same() {
+        let seed = u64::from(std::process::id());
+        println!("seed {seed}");
+        let mut random = crate::store::Random::of(seed);
+        let alphabet = b"urlcookie YQ==,YWI=, AAAA!=\xc3\xa4\x00";
+        let mut understood = 0;
+        for _ in 0..20_000 {
+            let length = random.below(24);
+            let bytes: Vec<u8> = (0..length)
+                .map(|_| alphabet[random.below(alphabet.len() as u64) as usize])
+                .collect();
+            let text = String::from_utf8_lossy(&bytes);
+            if let Ok(metadata) = Metadata::parse(&text) {
+                assert_eq!(
+                    Metadata::parse(&metadata.written()),
+                    Ok(metadata),
+                    "{text:?}"
+                );
+                understood += 1;
+            }
+        }
+        assert!(understood > 100, "{understood} of 20,000 are metadata");
+    }
 }

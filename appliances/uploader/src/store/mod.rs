@@ -37,6 +37,8 @@ pub(crate) use keeper::Keeper;
 pub use layout::LayoutError;
 pub(crate) use layout::number;
 pub use ledger::{Entry, Ledger};
+#[cfg(test)]
+pub(crate) use power::Random;
 pub use record::{Body, Delivery, Digest, Extent, Record, Whole};
 
 use crate::id::Id;

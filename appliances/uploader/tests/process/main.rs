@@ -237,8 +237,12 @@ async fn the_operator_sees_what_waits_and_sends_again_what_was_refused() {
         .await;
     site.seen(1).await;
     let mut shown = String::new();
-    while !shown.contains("\"state\":\"refused\"") {
+    // What the origin said is shown when it is written down.
+    for _ in 0..10_000 {
         shown = uploader.status("GET /status.json", "").await;
+        if shown.contains("\"state\":\"refused\"") {
+            break;
+        }
     }
     assert!(
         shown.contains("\"status\":403") && shown.contains("\"bytes\":1000"),
@@ -275,6 +279,86 @@ async fn the_operator_sees_what_waits_and_sends_again_what_was_refused() {
             .starts_with("HTTP/1.1 202")
     );
     assert_eq!(site.seen(2).await[1].path, "/upload/a?b=c");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_before_a_byte_comes_and_heals() {
+    let (site, disk) = (Site::start().await, DiskFile::new());
+    let uploader = Uploader::start(&disk, NEVER).await;
+    let metadata = original(&site);
+    let mut paths = Vec::new();
+    let head = "POST /files\nUpload-Length: 10000000\nUpload-Metadata: url aHR0cDovL2Ev";
+    let refused = loop {
+        let answer = uploader.ask(head, b"").await;
+        match answer.status {
+            201 => paths.push(answer.field("location").to_owned()),
+            _ => break answer,
+        }
+        assert!(paths.len() < 7, "more than the disk has");
+    };
+    assert_eq!(refused.status, 507, "{}", refused.head);
+    assert!(
+        refused.head.contains("the disk is full"),
+        "{}",
+        refused.head
+    );
+    // What was promised before has its room.
+    let bytes = pattern(10_000_000, 9);
+    for path in &paths {
+        assert_eq!(uploader.patch(path, 0, "", &bytes).await.status, 204);
+    }
+    let answer = uploader.ask(&format!("DELETE {}", paths[0]), b"").await;
+    assert_eq!(answer.status, 204);
+    // They were one body, so all but one had given its blocks back already.
+    uploader
+        .upload(&borrowed(&metadata), &pattern(10_000_000, 10))
+        .await;
+}
+
+#[tokio::test]
+async fn twenty_phones_at_once_are_all_served() {
+    let (site, disk) = (Site::start().await, DiskFile::new());
+    let uploader = Uploader::start(&disk, "").await;
+    let phones: Vec<_> = (0..20_u8)
+        .map(|phone| {
+            let mut metadata = original(&site);
+            metadata[5].1 = format!("who=phone{phone}");
+            (metadata, pattern(400_000, phone))
+        })
+        .collect();
+    let mut uploads = Vec::new();
+    for (metadata, _) in &phones {
+        let path = uploader
+            .create("Upload-Length: 400000", &borrowed(metadata))
+            .await;
+        uploads.push(path);
+    }
+    // All bodies are under way before the first one ends.
+    let mut connections = Vec::new();
+    for (path, (_, bytes)) in uploads.iter().zip(&phones) {
+        let head = patch_head(path, 0, "");
+        connections.push(uploader.begin(&head, bytes.len(), &bytes[..200_000]).await);
+    }
+    for (connection, (_, bytes)) in connections.iter_mut().zip(&phones) {
+        use tokio::io::AsyncWriteExt as _;
+        connection.write_all(&bytes[200_000..]).await.expect("sent");
+    }
+    for connection in &mut connections {
+        assert_eq!(Answer::read(connection).await.status, 204);
+    }
+    let seen = site.seen(20).await;
+    for (phone, (_, bytes)) in phones.iter().enumerate() {
+        let cookie = format!("who=phone{phone}");
+        let its: Vec<_> = seen
+            .iter()
+            .filter(|seen| seen.field("cookie") == cookie)
+            .collect();
+        assert!(
+            its.len() == 1 && its[0].body == *bytes,
+            "phone {phone}: {}",
+            its.len()
+        );
+    }
 }
 
 #[tokio::test]
