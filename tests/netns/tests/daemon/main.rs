@@ -3,6 +3,7 @@
 //! root, as `tests/netns` says.
 
 mod names;
+mod replicas;
 mod site;
 
 use std::io::{BufRead as _, BufReader};
