@@ -42,19 +42,13 @@ fn strangers_find_the_portal(station: &Station<'_>) -> Result<()> {
     // Tunnels over ICMP and over another resolver's DNS.
     let ping = format!("ip netns exec phone ping -c 1 -W 1 -I 10.0.0.10 {ORIGIN}");
     ensure!(station.place.run(&ping).is_err(), "an echo came back");
-    let dig = format!(
-        "ip netns exec phone dig +timeout=1 +tries=1 -b 10.0.0.10 @{} x.example",
-        site::NAMES
-    );
-    ensure!(
-        station.place.run(&dig).is_err(),
-        "a foreign resolver answered"
-    );
+    let foreign = station.resolve(10, site::NAMES, "x.example");
+    ensure!(foreign.is_err(), "a foreign resolver answered");
     Ok(())
 }
 
 fn everybody_chats(station: &Station<'_>, last: u8) -> Result<()> {
-    let told = station.resolve("chat.example")?;
+    let told = station.resolve(10, site::DOM0, "chat.example")?;
     ensure!(told.contains(CHAT), "{told:?}");
     for client in 10..=last {
         let (status, _) = station.curl(client, &format!("http://{CHAT}:{PORT}/"))?;
