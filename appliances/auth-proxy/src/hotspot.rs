@@ -518,16 +518,18 @@ impl Hotspot {
         for (client, end) in over {
             self.end(client, end).await;
         }
-        for client in missing {
-            self.let_through(client).await?;
-        }
+        // One that fails keeps nobody else waiting; the first failure is told.
+        let mut result = Ok(());
         for client in strange {
             // It may have logged in meanwhile.
             if self.state().table.session(client).is_none() {
-                self.gate.close(client).await?;
+                result = result.and(self.gate.close(client).await.map(drop));
             }
         }
-        Ok(())
+        for client in missing {
+            result = result.and(self.let_through(client).await);
+        }
+        result
     }
 }
 

@@ -120,7 +120,11 @@ impl Daemon {
         let zone = zone.ok_or(Refusal::NotADomain)?;
         let opener = self.switch.opener(zone, client).await;
         let opener = opener.map_err(|error| Refusal::Switch(error.to_string()))?;
-        opener.map(Mac).ok_or(Refusal::UnknownClient(client))
+        // Who was let through and only changes its time may have no connection to the appliance now.
+        let state = lock(&self.state);
+        let known = state.admissions.get(&(application, client));
+        let mac = opener.or(known.map(|record| record.mac));
+        mac.map(Mac).ok_or(Refusal::UnknownClient(client))
     }
 
     /// Ends what expired, beside what else is done.
