@@ -3,10 +3,12 @@
 //! One task appends what the origin sends; every reader has a place of its own and is woken when
 //! there is more. Bytes are counted references: nothing is copied for a reader.
 //!
-//! *States.* arriving → whole, or broken (the origin broke off, lied about the length, or sent more
-//! than an object may have). A broken body ends its readers with an error, so that no client takes
-//! what it has for all.
+//! *States.* arriving → whole, or broken (the origin broke off, or lied about the length). A broken body
+//! ends its readers with an error, so that no client takes what it has for all. One that turns out larger
+//! than what may be kept goes on for those who read it, who then set the pace: what lies behind them is let
+//! go of ([`Body::overtaken`]), and a reader who is too far behind the first ends with an error.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +32,13 @@ struct State {
     length: u64,
     end: Option<End>,
     waiting: Vec<Waker>,
+    /// Bytes from the beginning that were let go of.
+    gone: u64,
+    /// The place of the reader who is ahead.
+    foremost: u64,
+    reading: usize,
+    /// Who appends, and waits for readers.
+    appending: Option<Waker>,
 }
 
 /// How a body ended.
@@ -60,6 +69,32 @@ impl Body {
         state.length += bytes.len() as u64;
         state.chunks.push((place, bytes));
         wake(state);
+    }
+
+    /// Waits until the foremost reader is no more than `ahead` bytes from the end, and lets go of what is
+    /// more than `kept` bytes from it. False: nobody reads any more.
+    pub async fn overtaken(&self, ahead: u64, kept: u64) -> bool {
+        poll_fn(|context| {
+            let mut state = self.state();
+            if state.reading == 0 {
+                return Poll::Ready(false);
+            }
+            if state.length - state.foremost > ahead {
+                state.appending = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            let from = state.length.saturating_sub(kept);
+            let count = state
+                .chunks
+                .partition_point(|(first, chunk)| first + chunk.len() as u64 <= from);
+            state.chunks.drain(..count);
+            state.gone = state
+                .chunks
+                .first()
+                .map_or(state.length, |(first, _)| *first);
+            Poll::Ready(true)
+        })
+        .await
     }
 
     /// Ends it; the first end counts.
@@ -123,6 +158,7 @@ impl Reader {
     /// Reads the bytes from `place` on, before `until`.
     pub fn part(body: Arc<Body>, place: u64, until: Option<u64>) -> Self {
         body.readers.fetch_add(1, Ordering::Relaxed);
+        body.state().reading += 1;
         Self { body, place, until }
     }
 
@@ -131,6 +167,9 @@ impl Reader {
             return Poll::Ready(None);
         }
         let mut state = self.body.state();
+        if self.place < state.gone {
+            return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
+        }
         if self.place < state.length {
             let after = state
                 .chunks
@@ -143,6 +182,10 @@ impl Reader {
                 bytes.truncate(most);
             }
             self.place += bytes.len() as u64;
+            state.foremost = state.foremost.max(self.place);
+            if let Some(appending) = state.appending.take() {
+                appending.wake();
+            }
             return Poll::Ready(Some(Ok(bytes)));
         }
         match state.end {
@@ -152,6 +195,16 @@ impl Reader {
                 state.waiting.push(context.waker().clone());
                 Poll::Pending
             }
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut state = self.body.state();
+        state.reading -= 1;
+        if let Some(appending) = state.appending.take() {
+            appending.wake();
         }
     }
 }
@@ -207,6 +260,33 @@ mod tests {
         check_reads(&mut joiner, b"de");
         // The promised length is there, whether its end was seen or not.
         assert!(matches!(read(&mut joiner), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn readers_set_the_pace_of_what_is_too_large() {
+        let body = Arc::new(Body::default());
+        let overtaken = || {
+            let mut waits = Box::pin(body.overtaken(2, 4));
+            waits.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        };
+        assert!(matches!(overtaken(), Poll::Ready(false)), "nobody reads");
+        let mut first = Reader::all(Arc::clone(&body), None);
+        let mut second = Reader::all(Arc::clone(&body), None);
+        for bytes in [b"abc", b"def"] {
+            body.append(Bytes::from_static(bytes));
+            assert!(overtaken().is_pending());
+            check_reads(&mut first, bytes);
+            assert!(matches!(overtaken(), Poll::Ready(true)));
+        }
+        check_reads(&mut second, b"abc");
+        body.append(Bytes::from_static(b"ghi"));
+        check_reads(&mut first, b"ghi");
+        assert!(matches!(overtaken(), Poll::Ready(true)));
+        check_reads(&mut second, b"def");
+        body.append(Bytes::from_static(b"jklm"));
+        check_reads(&mut first, b"jklm");
+        assert!(matches!(overtaken(), Poll::Ready(true)));
+        assert!(matches!(read(&mut second), Poll::Ready(Some(Err(_)))));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::body::{Body, End};
 use crate::directives::Directives;
 use crate::disk::Disk;
 use crate::freshness::{Freshness, Timestamp};
-use crate::limits::BODY_TIME_MAX;
+use crate::limits::{BODY_TIME_MAX, OUTGROWN_AHEAD};
 use crate::ranges::Part;
 use crate::storable::{self, NotStored};
 use crate::store::{Entry, Key, Store};
@@ -116,8 +116,8 @@ pub(crate) fn http_date(time: Timestamp) -> HeaderValue {
     HeaderValue::try_from(date).expect("dates are ASCII")
 }
 
-/// Fills a stored response with what arrives. One that breaks off leaves the store; one that is whole, and
-/// was not removed meanwhile, goes to the disk as well.
+/// Fills a stored response with what arrives. One that breaks off, or outgrows what may be kept, leaves
+/// the store; one that is whole, and was not removed meanwhile, goes to the disk as well.
 pub(crate) async fn fill(
     store: Arc<Store>,
     disk: Option<Disk>,
@@ -126,6 +126,7 @@ pub(crate) async fn fill(
     mut body: Incoming,
     bytes_max: u64,
 ) {
+    let mut outgrown = false;
     let end = loop {
         match timeout(BODY_TIME_MAX, body.frame()).await {
             Ok(Some(Ok(frame))) => {
@@ -133,7 +134,13 @@ pub(crate) async fn fill(
                     continue; // Trailers are not stored.
                 };
                 if entry.body.arrived() + bytes.len() as u64 > bytes_max {
-                    break End::Broken;
+                    if !outgrown {
+                        store.replace(&key, &entry, None);
+                        outgrown = true;
+                    }
+                    if !entry.body.overtaken(OUTGROWN_AHEAD, bytes_max).await {
+                        break End::Broken;
+                    }
                 }
                 entry.body.append(bytes);
             }
@@ -143,6 +150,7 @@ pub(crate) async fn fill(
     };
     entry.body.finish(end);
     match end {
+        End::Whole if outgrown => {}
         End::Whole => {
             store.reweigh(&key);
             if let Some(disk) = disk

@@ -36,3 +36,5 @@ pub const ORDERS_BYTES_MAX: usize = 256 * 1024;
 pub const PURGES_MAX: usize = 256;
 /// Addresses on the operator's page: what fits on a screen.
 pub const BUSIEST_SHOWN: usize = 20;
+/// Bytes that are fetched ahead of the foremost reader of what is too large to be kept.
+pub const OUTGROWN_AHEAD: u64 = 1 << 20;

@@ -346,3 +346,26 @@ fn that_nothing_is_there_is_kept_as_long_as_told() {
     );
     assert!(world.origin_rests());
 }
+
+#[test]
+fn what_outgrows_the_cache_is_passed_on_whole_and_not_kept() {
+    let world = World::start_with("memory-mib = 4\nobject-mib = 1");
+    let piece = "0123456789abcdef".repeat(4096);
+    for _ in 0..2 {
+        let mut client = world.ask("/film", "");
+        let (mut origin, _) = world.asked();
+        let piece = piece.clone();
+        let sender = std::thread::spawn(move || {
+            let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nConnection: close\r\n\r\n";
+            origin.write_all(head.as_bytes()).expect("a head");
+            (0..80).for_each(|_| origin.write_all(piece.as_bytes()).expect("a piece"));
+        });
+        assert!(head(&mut client).contains("fwd=uri-miss"));
+        let body = all(client);
+        // In chunks, as its length is not known.
+        let bytes = body.len();
+        assert!((80 * 65536..81 * 65536).contains(&bytes), "{bytes} bytes");
+        assert!(body.ends_with("0\r\n\r\n"), "it ends before its end");
+        sender.join().expect("all was taken");
+    }
+}

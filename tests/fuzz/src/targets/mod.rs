@@ -2,6 +2,7 @@
 
 use crate::Target;
 
+mod caching;
 mod command_line;
 mod configuration;
 mod dhcp;
@@ -15,6 +16,7 @@ mod xenstore;
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    caching::TARGET,
     command_line::TARGET,
     configuration::TARGET,
     dhcp::TARGET,

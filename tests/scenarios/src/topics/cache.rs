@@ -16,6 +16,10 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             nginx::in_front as fn(&Edge<'_>) -> anyhow::Result<()>,
         ),
         (
+            "cache: nothing is smuggled through it to nginx",
+            nginx::smuggling as fn(&Edge<'_>) -> anyhow::Result<()>,
+        ),
+        (
             "cache: an evening of television",
             evening::evening as fn(&Edge<'_>) -> anyhow::Result<()>,
         ),

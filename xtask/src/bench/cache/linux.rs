@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::process::{Folder, Server, free_address};
+use super::process::{Folder, HTTP_SIGN, Server, free_address};
 use super::{CONNECTIONS, Options, SIZES, print, restart};
 use crate::bench::guests::workspace;
 
@@ -42,7 +42,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
         "[appliance]\nhttp = '127.0.0.1:0'\nhttps = 'off'\nmanagement = '127.0.0.1:0'\n\
          [service]\norigin = '{origin}'\n"
     );
-    let (ours, _) = Server::ours(&program, &document)?;
+    let (ours, _) = Server::ours(&program, &document, HTTP_SIGN)?;
     restart::run(options, &program, &folder, origin)?;
     let varnish = varnish(&folder, origin)?;
     for (bytes, figure, _) in SIZES {

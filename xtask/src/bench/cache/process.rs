@@ -16,6 +16,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// `USER_HZ` of Linux on x86-64, in which it tells processes' times.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// How the line begins that says where a cache of ours listens.
+pub(super) const HTTP_SIGN: &str = "cache: http on ";
+
 /// A folder for a benchmark's files, which goes with this.
 pub(super) struct Folder(pub(super) PathBuf);
 
@@ -61,8 +64,9 @@ impl Server {
         Ok(server)
     }
 
-    /// Starts a cache of ours, which says where it listens; and the lines before that.
-    pub(super) fn ours(program: &Path, document: &str) -> Result<(Self, Vec<String>)> {
+    /// Starts a cache of ours, which says where it listens; and the line that begins so, which may be that
+    /// one or a later.
+    pub(super) fn ours(program: &Path, document: &str, sign: &str) -> Result<(Self, String)> {
         let mut command = Command::new(program);
         let mut child = command
             .env("CONFIG", document)
@@ -72,17 +76,18 @@ impl Server {
         let mut lines = BufReader::new(child.stdout.take().context("no pipe")?);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut server = Self { child, address };
-        let mut said = Vec::new();
         loop {
             let mut line = String::new();
-            ensure!(lines.read_line(&mut line)? > 0, "the cache ended: {said:?}");
-            if let Some(address) = line.strip_prefix("cache: http on ") {
+            let read = lines.read_line(&mut line)?;
+            ensure!(read > 0, "the cache ended before it said {sign:?}");
+            if let Some(address) = line.strip_prefix(HTTP_SIGN) {
                 server.address = address.trim().parse()?;
+            }
+            if line.starts_with(sign) {
                 // What it says later is read by somebody, or it would stop at a full pipe.
                 std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-                return Ok((server, said));
+                return Ok((server, line.trim().to_owned()));
             }
-            said.push(line);
         }
     }
 

@@ -95,6 +95,23 @@ pub(super) fn in_front(edge: &Edge<'_>) -> Result<()> {
     Ok(())
 }
 
+/// What is hidden in a request reaches the origin as no request of its own, and the cache still serves.
+pub(super) fn smuggling(edge: &Edge<'_>) -> Result<()> {
+    edge.shell("mkdir fresh; echo a >a; echo fresh >fresh/a")?;
+    edge.write("smuggler.py", include_str!("smuggler.py"))?;
+    start(edge, CONFIGURATION)?;
+    let _cache = edge.cache(&format!("origin = \"{ORIGIN}:80\""))?;
+    let said = edge.viewer(&format!("python3 smuggler.py {CACHE_ADDRESS}"))?;
+    println!("answers to ambiguous requests: {said}");
+    let asked = edge.shell("cat access.log")?;
+    ensure!(
+        !asked.contains("smuggled"),
+        "something was smuggled; the origin was asked for:\n{asked}"
+    );
+    let digest = edge.shell("sha256sum <fresh/a | cut -d' ' -f1")?;
+    check(edge, "", "/fresh/a", 200, "fwd=uri-miss; stored", &digest)
+}
+
 /// Twenty at once for what takes three seconds to arrive: all have it, and the origin was asked once.
 fn crowd(edge: &Edge<'_>, digest: &str) -> Result<()> {
     let digests = edge.viewer(&format!(
