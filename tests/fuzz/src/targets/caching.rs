@@ -56,12 +56,9 @@ fn lifetimes(asked: &Directives, told: &Directives, response: &HeaderMap) {
     let freshness = Freshness::of(StatusCode::OK, response, told, NOW - 1, NOW);
     let _ = freshness.outlives(Failure::Answered, asked, NOW + 5);
     let now = freshness.decide(asked, NOW);
-    let later = freshness.clone().decide(asked, NOW + (1 << 40));
+    let later = freshness.decide(asked, NOW + (1 << 40));
     if told.no_cache {
-        assert_eq!(now, Verdict::Stale);
-    }
-    if asked.max_stale.is_none() && later != Verdict::Stale {
-        panic!("fresh for thirty thousand years");
+        assert_eq!((now, later), (Verdict::Stale, Verdict::Stale));
     }
 }
 
