@@ -15,6 +15,7 @@ mod guests;
 mod http;
 mod net;
 mod site;
+mod thumbnail;
 mod upload;
 
 /// What the command line said.
@@ -40,6 +41,8 @@ enum Benchmark {
     Cache(cache::Options),
     /// The cache's memory tier against TinyUFO
     Hitratio,
+    /// A photograph to a thumbnail, beside sharp: rate and quality
+    Thumbnail(thumbnail::Options),
     /// What the uploader takes in, durably, beside npm's @tus/server
     Upload(upload::Options),
     /// Our TCP beside smoltcp's, on one simulated link
@@ -56,6 +59,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         Benchmark::Http(options) => http::run(&options),
         Benchmark::Cache(options) => cache::run(&options),
         Benchmark::Hitratio => comparison::run(comparison::HIT_RATIO),
+        Benchmark::Thumbnail(options) => thumbnail::run(&options),
         Benchmark::Upload(options) => upload::run(&options),
         Benchmark::Tcp => comparison::run(comparison::TCP),
     }

@@ -36,8 +36,9 @@ fn jpeg(image: &Image) -> Result<Vec<u8>, PictureError> {
     // A size has at most 4096 pixels along an edge.
     let edge = |edge: u32| u16::try_from(edge).map_err(broken);
     let mut bytes = Vec::new();
-    let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, QUALITY);
-    encoder.set_optimized_huffman_tables(true);
+    // Without tables of its own: with them it writes a scan for each component, which zune-jpeg, the
+    // decoder of `image`, shows as stripes.
+    let encoder = jpeg_encoder::Encoder::new(&mut bytes, QUALITY);
     let pixels = image.pixels.as_flattened();
     encoder
         .encode(
@@ -76,4 +77,26 @@ fn webp(image: &Image) -> Result<Vec<u8>, PictureError> {
         )
         .map_err(broken)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jpeg_has_one_scan_with_all_components() {
+        let image = Image {
+            width: 48,
+            height: 32,
+            pixels: (0..48 * 32).map(|n: u32| [n as u8, 7, 200, 255]).collect(),
+        };
+        let bytes = jpeg(&image).unwrap();
+        // T.81, B.2.3: SOS, its length, and how many components.
+        let scans: Vec<u8> = bytes
+            .windows(5)
+            .filter(|bytes| bytes[..2] == [0xff, 0xda])
+            .map(|bytes| bytes[4])
+            .collect();
+        assert_eq!(scans, [3]);
+    }
 }
