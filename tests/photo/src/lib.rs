@@ -8,6 +8,9 @@
 
 #![forbid(unsafe_code)]
 
+mod photographs;
 mod scene;
+
+pub use photographs::debian;
 
 pub use scene::{Event, Photo, Scene, Taken, UPLOADER_DISK_MIB};

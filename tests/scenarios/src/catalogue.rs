@@ -4,7 +4,7 @@ use crate::World;
 use crate::scenario::Scenario;
 use crate::topics::{
     bad_input, cache, clocks, configuration, controller, disk, endings, faults, images, many,
-    memory, network, programs, random, service, uploader,
+    memory, network, photo, programs, random, service, uploader,
 };
 
 /// The scenarios of a world whose names contain `filter`.
@@ -33,6 +33,7 @@ fn all() -> Vec<Scenario> {
         cache::scenarios(),
         uploader::scenarios(),
         controller::scenarios(),
+        photo::scenarios(),
         many::scenarios(),
     ]
     .into_iter()

@@ -1,7 +1,6 @@
 //! Which photographs are shown.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use photo::Photo;
@@ -10,8 +9,6 @@ use crate::World;
 
 /// More take too long for a demo, at 2 Mbit/s.
 const PHOTOS_MAX: usize = 20;
-/// What Debian has photographs in.
-const PACKAGE: &str = "mate-backgrounds";
 /// Photographs of that package, small ones first.
 const CHOICE: [&str; 5] = [
     "nature/Storm.jpg",
@@ -61,29 +58,11 @@ fn of_directory(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Fetched, not installed.
 fn of_debian(output: &Path, world: World) -> Result<Vec<PathBuf>> {
-    let fetched = output.join("debian");
-    let folder = fetched.join("usr/share/backgrounds/mate");
-    if !folder.join(CHOICE[0]).exists() {
-        println!("demo: fetching photographs: Debian's {PACKAGE}, 47 MB");
-        std::fs::create_dir_all(&fetched)?;
-        let script = format!(
-            "set -e; apt-get download -q {PACKAGE}; dpkg-deb -x {PACKAGE}_*.deb .; rm {PACKAGE}_*.deb"
-        );
-        let fetch = Command::new("sh")
-            .args(["-c", &script])
-            .current_dir(&fetched)
-            .output()?;
-        ensure!(
-            fetch.status.success(),
-            "cannot fetch {PACKAGE}: try `apt-get update`, or give photographs with --photos DIR\n{}",
-            String::from_utf8_lossy(&fetch.stderr)
-        );
-    }
     let mut names = CHOICE.to_vec();
     if world == World::Xen {
         names.extend(LARGE);
     }
+    let folder = photo::debian(&output.join("debian"))?;
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }

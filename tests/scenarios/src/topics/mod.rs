@@ -12,6 +12,7 @@ pub(crate) mod images;
 pub(crate) mod many;
 pub(crate) mod memory;
 pub(crate) mod network;
+pub(crate) mod photo;
 pub(crate) mod programs;
 pub(crate) mod random;
 pub(crate) mod service;
