@@ -140,6 +140,10 @@ pub struct Description {
     pub nonblocking: Cell<bool>,
     /// The other `O_*` flags it was opened with, for F_GETFL.
     pub flags: i32,
+    /// How long a call may wait to receive, accept or read, in nanoseconds (SO_RCVTIMEO).
+    pub receive_timeout_ns: Cell<Option<u64>>,
+    /// How long a call may wait to send, write or connect, in nanoseconds (SO_SNDTIMEO).
+    pub send_timeout_ns: Cell<Option<u64>>,
 }
 
 impl Description {
@@ -150,6 +154,8 @@ impl Description {
             object,
             nonblocking,
             flags: flags & !O_NONBLOCK,
+            receive_timeout_ns: Cell::new(None),
+            send_timeout_ns: Cell::new(None),
         })
     }
 

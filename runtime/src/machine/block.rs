@@ -135,11 +135,15 @@ fn update() -> bool {
             .iter()
             .position(|disk| disk.frontend.path == frontend.path);
         let disk = match known {
-            Some(index) => Some(before.swap_remove(index)),
+            Some(index) => {
+                let disk = before.swap_remove(index);
+                let state = disk.frontend.backend_state();
+                Some((disk, state))
+            }
             None => Attached::new(frontend),
         };
-        if let Some(mut disk) = disk {
-            waiting |= disk.advance();
+        if let Some((mut disk, state)) = disk {
+            waiting |= disk.advance(state);
             DISKS.borrow().push(disk);
         }
     }
@@ -162,10 +166,11 @@ fn bury() {
 }
 
 impl Attached {
-    fn new(frontend: Frontend) -> Option<Self> {
-        let number = frontend
-            .read("virtual-device")
-            .and_then(|value| xenbus::number(&value));
+    /// A disk that was found, and its backend's state.
+    fn new(frontend: Frontend) -> Option<(Self, State)> {
+        let (state, mut values) = frontend.meet(&["virtual-device"]);
+        let number = values.pop().flatten();
+        let number = number.and_then(|value| xenbus::number(&value));
         let Some(name) = number.and_then(disk_name) else {
             report::warning(format_args!(
                 "{}: a disk that is no xvd device is not used; write vdev=xvda or the like in the domain's \
@@ -174,24 +179,25 @@ impl Attached {
             ));
             return None;
         };
-        frontend.watch_backend();
-        Some(Self {
+        let stage = Stage::Waiting;
+        let disk = Self {
             name,
             frontend,
-            stage: Stage::Waiting,
-        })
+            stage,
+        };
+        Some((disk, state))
     }
 
     /// Does what the backend's state asks for; whether more is waited for.
-    fn advance(&mut self) -> bool {
-        match self.frontend.backend_state() {
+    fn advance(&mut self, backend: State) -> bool {
+        match backend {
             State::InitWait if matches!(self.stage, Stage::Waiting) => self.begin(),
             State::Connected if matches!(self.stage, Stage::Opening(..)) => self.connect(),
             State::Closing | State::Closed => {
                 let was_there = !matches!(self.stage, Stage::Waiting);
                 self.detach();
                 if was_there {
-                    self.frontend.publish(&[], State::Closed);
+                    self.frontend.publish(&[], State::Closed, &[]);
                 }
             }
             _ => {}
@@ -219,13 +225,18 @@ impl Attached {
             ("protocol", "x86_64-abi".to_string()),
             ("feature-persistent", "1".to_string()),
         ];
-        self.frontend.publish(&nodes, State::Initialised);
+        self.frontend.publish(&nodes, State::Initialised, &[]);
         self.stage = Stage::Opening(front, port);
     }
 
     /// Takes over what the backend says of the disk.
     fn connect(&mut self) {
-        let parameters = Parameters::parse(|node| self.frontend.read_backend(node));
+        let values = self.frontend.read_backend(&Parameters::NODES);
+        let nodes = || Parameters::NODES.into_iter().zip(&values);
+        let parameters = Parameters::parse(|node| {
+            let (_, value) = nodes().find(|(name, _)| *name == node)?;
+            value.clone()
+        });
         let Stage::Opening(mut front, port) = core::mem::replace(&mut self.stage, Stage::Waiting)
         else {
             return;
@@ -243,12 +254,12 @@ impl Attached {
         let end = (&Xen as &dyn Hypervisor, port);
         let disk = Disk::new(self.name.clone(), front, parameters, end, report::warning);
         self.stage = Stage::Connected(Rc::new(File::new(disk)), port);
-        self.frontend.publish(&[], State::Connected);
+        self.frontend.publish(&[], State::Connected, &[]);
     }
 
     fn refuse(&mut self, why: core::fmt::Arguments) {
         report::warning(format_args!("/dev/{} cannot be used: {why}", self.name));
-        self.frontend.publish(&[], State::Closed);
+        self.frontend.publish(&[], State::Closed, &[]);
         self.stage = Stage::Refused;
     }
 

@@ -38,6 +38,7 @@ fn render() -> String {
     );
     line("hypercalls_total", hypercall::count());
     line("xenstore_requests_total", store::requests());
+    line("xenstore_round_trips_total", store::round_trips());
     devices::count(&mut line);
     text
 }

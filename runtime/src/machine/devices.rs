@@ -12,6 +12,7 @@ use crate::threads::waits::ANY;
 use crate::xen::Port;
 use crate::xen::grants::{DomainId, Entry, Grants};
 use crate::xen::xenbus::{self, State};
+use crate::xen::xenstore::{Request, WatchEvent};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::c_void;
@@ -46,6 +47,8 @@ pub struct Driver {
 
 static DRIVERS: Global<Vec<&'static Driver>> = Global::new(Vec::new());
 static GRANTS: Global<Option<Grants<'static>>> = Global::new(None);
+/// The frontends of each kind that was asked for since xenstore announced a change.
+static FOUND: Global<Vec<(&'static str, Vec<Frontend>)>> = Global::new(Vec::new());
 static CHANGED: AtomicBool = AtomicBool::new(true);
 /// Whether the first round through `device/` is done.
 static SCANNED: AtomicBool = AtomicBool::new(false);
@@ -57,7 +60,12 @@ fn key(of: &'static AtomicU32) -> usize {
     ptr::from_ref(of) as usize
 }
 
+/// The token of watches for backends' states, and the one of the watch for our own devices.
+const BACKEND: &str = "backend";
+const DEVICE: &str = "device";
+
 /// A frontend's place in xenstore, and who is at the other end.
+#[derive(Clone)]
 pub struct Frontend {
     /// For example `device/vif/0`.
     pub path: String,
@@ -69,8 +77,9 @@ pub struct Frontend {
 
 impl Frontend {
     fn find(path: String) -> Option<Self> {
-        let backend = store::read(&alloc::format!("{path}/backend")).ok()?;
-        let id = store::read(&alloc::format!("{path}/backend-id")).ok()?;
+        let mut values =
+            values(&["backend", "backend-id"].map(|node| alloc::format!("{path}/{node}")));
+        let (id, backend) = (values.pop()??, values.pop()??);
         Some(Self {
             backend: String::from_utf8(backend).ok()?,
             backend_id: DomainId(u16::try_from(xenbus::number(&id)?).ok()?),
@@ -78,46 +87,87 @@ impl Frontend {
         })
     }
 
-    /// A node of our directory.
-    pub fn read(&self, node: &str) -> Option<Vec<u8>> {
-        store::read(&alloc::format!("{}/{node}", self.path)).ok()
+    fn backend_node(&self, node: &str) -> String {
+        alloc::format!("{}/{node}", self.backend)
     }
 
-    /// A node of the backend's directory.
-    pub fn read_backend(&self, node: &str) -> Option<Vec<u8>> {
-        store::read(&alloc::format!("{}/{node}", self.backend)).ok()
-    }
-
-    /// Whether the backend offers something.
-    pub fn offers(&self, feature: &str) -> bool {
-        self.read_backend(feature)
-            .is_some_and(|value| value == b"1")
+    /// Nodes of the backend's directory, where they are there.
+    pub fn read_backend(&self, nodes: &[&str]) -> Vec<Option<Vec<u8>>> {
+        let paths: Vec<String> = nodes.iter().map(|node| self.backend_node(node)).collect();
+        values(&paths)
     }
 
     /// The backend's state.
     pub fn backend_state(&self) -> State {
-        self.read_backend("state")
-            .map_or(State::Unknown, |value| State::parse(&value))
+        let value = self.read_backend(&["state"]).pop().flatten();
+        value.map_or(State::Unknown, |value| State::parse(&value))
     }
 
-    /// Has changes of the backend's state announced to the thread.
-    pub fn watch_backend(&self) {
-        store::watch(&alloc::format!("{}/state", self.backend), "device");
+    /// Has changes of the backend's state announced to the thread; gives that state, and nodes of our own
+    /// directory.
+    pub fn meet(&self, nodes: &[&str]) -> (State, Vec<Option<Vec<u8>>>) {
+        let state = self.backend_node("state");
+        let paths: Vec<String> = nodes
+            .iter()
+            .map(|node| alloc::format!("{}/{node}", self.path))
+            .collect();
+        let mut requests = Vec::from([
+            // Refused where it is set already, as after a device was detached and attached.
+            Request::Watch(state.as_bytes(), BACKEND.as_bytes()),
+            Request::Read(state.as_bytes()),
+        ]);
+        requests.extend(paths.iter().map(|path| Request::Read(path.as_bytes())));
+        let mut answers = store::exchange(&requests)
+            .into_iter()
+            .map(Result::ok)
+            .skip(1);
+        let state = answers.next().flatten();
+        let state = state.map_or(State::Unknown, |value| State::parse(&value));
+        (state, answers.collect())
     }
 
-    /// Writes nodes, then our state: the backend looks at the nodes when the state changes, so they need no
-    /// transaction, and only the last write is waited for.
-    pub fn publish(&self, nodes: &[(&str, String)], state: State) {
-        for (node, value) in nodes {
-            store::tell(&alloc::format!("{}/{node}", self.path), value.as_bytes());
-        }
-        let path = alloc::format!("{}/state", self.path);
-        if let Err(error) = store::write(&path, state.value()) {
+    /// Writes nodes, then our state, and then reads nodes of the backend's. The backend looks at the nodes
+    /// when the state changes, so they need no transaction.
+    pub fn publish(
+        &self,
+        nodes: &[(&str, String)],
+        state: State,
+        wanted: &[&str],
+    ) -> Vec<Option<Vec<u8>>> {
+        let ours = |node: &str| alloc::format!("{}/{node}", self.path);
+        let paths: Vec<String> = nodes.iter().map(|(node, _)| ours(node)).collect();
+        let state_path = ours("state");
+        let theirs: Vec<String> = wanted.iter().map(|node| self.backend_node(node)).collect();
+        let mut requests: Vec<Request> = paths
+            .iter()
+            .zip(nodes)
+            .map(|(path, (_, value))| Request::Write(path.as_bytes(), value.as_bytes()))
+            .collect();
+        requests.push(Request::Write(state_path.as_bytes(), state.value()));
+        let writes = requests.len();
+        requests.extend(theirs.iter().map(|path| Request::Read(path.as_bytes())));
+        let mut answers = store::exchange(&requests);
+        let read = answers.split_off(writes);
+        if let Some(error) = answers.into_iter().find_map(Result::err) {
             report::warning(format_args!(
-                "{path} cannot be written in xenstore: {error}"
+                "{} cannot be written in xenstore: {error}",
+                self.path
             ));
         }
+        read.into_iter().map(Result::ok).collect()
     }
+}
+
+/// The values of nodes, where they are there.
+fn values(paths: &[String]) -> Vec<Option<Vec<u8>>> {
+    let requests: Vec<Request> = paths
+        .iter()
+        .map(|path| Request::Read(path.as_bytes()))
+        .collect();
+    store::exchange(&requests)
+        .into_iter()
+        .map(Result::ok)
+        .collect()
 }
 
 /// Runs `f` on the grant table, which is mapped at the first use.
@@ -159,7 +209,7 @@ pub fn register(driver: &'static Driver) {
         DRIVERS.borrow().push(driver);
         SCANNED.store(false, Ordering::Relaxed);
         if first {
-            store::watch("device", "device");
+            store::watch(DEVICE, DEVICE);
             if let Err(error) = threads::spawn(run, ptr::null_mut(), STACK, true) {
                 report::warning(format_args!("no thread for the devices: error {}", error.0));
                 SCANNED.store(true, Ordering::Relaxed);
@@ -200,7 +250,20 @@ pub fn count(tell: Tell) {
     drivers().for_each(|driver| (driver.count)(tell));
 }
 
-/// Something in xenstore changed that concerns devices.
+/// xenstore announces a change: of a backend's state, or below `device`.
+pub fn announced(event: &WatchEvent) {
+    if event.token == DEVICE.as_bytes() {
+        // Deeper than `device/vif/0` is what we write ourselves; `device` is told when the watch is set.
+        let depth = event.path.iter().filter(|&&byte| byte == b'/').count();
+        if !(1..=2).contains(&depth) {
+            return;
+        }
+        FOUND.borrow().clear();
+    }
+    changed();
+}
+
+/// Something changed that concerns devices.
 pub fn changed() {
     CHANGED.store(true, Ordering::Relaxed);
     threads::wake_one(key(&CHANGE_KEY), ANY);
@@ -238,15 +301,25 @@ extern "C" fn run(_: *mut c_void) -> *mut c_void {
     }
 }
 
-/// The frontends of a kind, for example `vif`.
-pub fn frontends(kind: &str) -> Vec<Frontend> {
-    let directory = alloc::format!("device/{kind}");
+/// The frontends of a kind, for example `vif`. xenstore is asked only after it announced a change.
+pub fn frontends(kind: &'static str) -> Vec<Frontend> {
+    let found = FOUND.borrow().iter().find_map(|(known, frontends)| {
+        let same = *known == kind;
+        same.then(|| frontends.clone())
+    });
+    found.unwrap_or_else(|| {
+        let frontends = find(kind);
+        FOUND.borrow().push((kind, frontends.clone()));
+        frontends
+    })
+}
+
+fn find(kind: &str) -> Vec<Frontend> {
+    let directory = alloc::format!("{DEVICE}/{kind}");
     let names = store::directory(&directory).unwrap_or_default();
     let path = |name: &Vec<u8>| {
-        Some(alloc::format!(
-            "{directory}/{}",
-            core::str::from_utf8(name).ok()?
-        ))
+        let name = core::str::from_utf8(name).ok()?;
+        Some(alloc::format!("{directory}/{name}"))
     };
     names
         .iter()

@@ -32,6 +32,8 @@ struct Link {
     front: Netfront,
     frontend: Frontend,
     port: Port,
+    /// What the backend offers.
+    capabilities: Capabilities,
     /// Whether the backend has said that it is connected; before that nothing is sent.
     connected: bool,
     /// When the backend must have answered the first packet, once there is one.
@@ -279,7 +281,7 @@ fn update() -> bool {
         }
         (Some(link), Some(_)) => match link.frontend.backend_state() {
             State::Closing | State::Closed | State::Unknown => {
-                link.frontend.publish(&[], State::Closed);
+                link.frontend.publish(&[], State::Closed, &[]);
                 unplug(link);
                 true
             }
@@ -309,19 +311,18 @@ fn put_back(link: Link) {
 
 /// Makes the interface's rings and tells the backend, if that is ready; whether it is waited for.
 fn begin(frontend: Frontend) -> bool {
-    let mac = frontend
-        .read("mac")
-        .and_then(|value| xenbus::mac(&value))
-        .map(Mac);
+    let (state, values) = frontend.meet(&["mac", "mtu"]);
+    let value = |index: usize| values.get(index)?.as_deref();
+    let mac = value(0).and_then(xenbus::mac).map(Mac);
+    let mtu = value(1).and_then(xenbus::number);
     if NETWORK.borrow().is_none() {
         let network = Network::new(mac);
         *NETWORK.borrow() = Some(network);
     }
-    frontend.watch_backend();
-    match frontend.backend_state() {
+    match state {
         State::InitWait => {}
         State::Closed if LEFT.swap(false, Ordering::Relaxed) => {
-            frontend.publish(&[], State::Initialising);
+            frontend.publish(&[], State::Initialising, &[]);
             return true;
         }
         _ => return true,
@@ -350,11 +351,12 @@ fn begin(frontend: Frontend) -> bool {
         ("feature-gso-tcpv6", one()),
         ("feature-ipv6-csum-offload", one()),
     ];
-    frontend.publish(&nodes, State::Connected);
+    let offered = frontend.publish(&nodes, State::Connected, &OFFERS);
     put_back(Link {
         front,
         frontend,
         port,
+        capabilities: capabilities(mtu, &offered),
         connected: false,
         answer_by: None,
     });
@@ -363,7 +365,7 @@ fn begin(frontend: Frontend) -> bool {
 
 /// The backend has connected: from now on frames go both ways.
 fn connect(mut link: Link) {
-    let capabilities = capabilities(&link.frontend);
+    let capabilities = link.capabilities;
     link.connected = true;
     put_back(link);
     with_stack(|stack, now| stack.relink(now, capabilities));
@@ -377,7 +379,7 @@ fn leave(link: Link) {
         link.frontend.path
     ));
     LEFT.store(true, Ordering::Relaxed);
-    link.frontend.publish(&[], State::Closing);
+    link.frontend.publish(&[], State::Closing, &[]);
     put_back(link);
     if let Some(network) = NETWORK.borrow().as_mut() {
         network.patience_ns = (network.patience_ns * 2).min(ANSWER_MAX_NS);
@@ -399,19 +401,26 @@ fn listen() {
     devices::changed();
 }
 
-/// What the backend offers.
-fn capabilities(frontend: &Frontend) -> Capabilities {
-    let scatter = frontend.offers("feature-sg");
-    let v6 = frontend.offers("feature-ipv6-csum-offload");
-    let mtu = frontend
-        .read("mtu")
-        .and_then(|value| xenbus::number(&value));
+/// What a backend may offer, of what we make use of.
+const OFFERS: [&str; 4] = [
+    "feature-sg",
+    "feature-ipv6-csum-offload",
+    "feature-gso-tcpv4",
+    "feature-gso-tcpv6",
+];
+
+/// What frames may be, by the MTU that the toolstack names and the values of [`OFFERS`].
+fn capabilities(mtu: Option<u64>, offered: &[Option<Vec<u8>>]) -> Capabilities {
+    let [scatter, checksum_v6, gso_v4, gso_v6] = core::array::from_fn(|index| {
+        let value = offered.get(index).and_then(Option::as_deref);
+        value == Some(&b"1"[..])
+    });
     Capabilities {
         mtu: mtu.and_then(|mtu| u16::try_from(mtu).ok()).unwrap_or(1500),
         checksum_v4: true,
-        checksum_v6: v6,
-        gso_v4: scatter && frontend.offers("feature-gso-tcpv4"),
-        gso_v6: scatter && v6 && frontend.offers("feature-gso-tcpv6"),
+        checksum_v6,
+        gso_v4: scatter && gso_v4,
+        gso_v6: scatter && checksum_v6 && gso_v6,
         frame_max: if scatter { netfront::FRAME_MAX } else { 1514 },
     }
 }

@@ -10,7 +10,8 @@ use crate::Global;
 use crate::boot::command_line::CommandLine;
 use crate::memory::PAGE;
 use crate::xen::Port;
-use crate::xen::xenstore::{Client, StoreError, XenstorePage};
+use crate::xen::xenstore::{Answer, Client, Request, StoreError, XenstorePage, children};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// HVM_PARAM_STORE_PFN.
@@ -54,19 +55,14 @@ pub unsafe fn init(page: usize, port: Port) {
 pub fn configure(line: &mut CommandLine) {
     let mut guard = CLIENT.borrow();
     let Some(client) = guard.as_mut() else { return };
-    let children = match client.directory(&Xen, b"edgecloud") {
-        Ok(children) => children,
-        Err(StoreError::NotFound) => return,
-        Err(error) => {
-            report::warning(format_args!(
-                "configuration in xenstore cannot be read: {error}"
-            ));
-            return;
-        }
-    };
-    if children.iter().any(|child| child == b"arguments")
-        && let Some(words) = value(client, b"edgecloud/arguments")
-    {
+    let [arguments, environment] =
+        ["arguments", "environment"].map(|node| alloc::format!("edgecloud/{node}"));
+    let both = [
+        Request::Read(arguments.as_bytes()),
+        Request::Directory(environment.as_bytes()),
+    ];
+    let mut answers = client.exchange(&Xen, &both).into_iter();
+    if let Some(words) = value(&arguments, answers.next()) {
         match CommandLine::parse(&words) {
             Ok(more) => {
                 line.arguments.extend(more.arguments);
@@ -74,30 +70,31 @@ pub fn configure(line: &mut CommandLine) {
                     set_unless_set(line, name, value);
                 }
             }
-            Err(error) => report::warning(format_args!("edgecloud/arguments in xenstore: {error}")),
+            Err(error) => report::warning(format_args!("{arguments} in xenstore: {error}")),
         }
     }
-    if !children.iter().any(|child| child == b"environment") {
-        return;
-    }
-    let names = client
-        .directory(&Xen, b"edgecloud/environment")
-        .unwrap_or_default();
-    for name in names.into_iter().take(VARIABLES_MAX) {
-        let path = [b"edgecloud/environment/", &name[..]].concat();
-        if let Some(value) = value(client, &path) {
+    let names = value(&environment, answers.next()).map_or_else(Vec::new, |names| children(&names));
+    let path = |name: &Vec<u8>| [environment.as_bytes(), b"/", name].concat();
+    let paths: Vec<Vec<u8>> = names.iter().take(VARIABLES_MAX).map(path).collect();
+    let requests: Vec<_> = paths.iter().map(|path| Request::Read(path)).collect();
+    let answers = client.exchange(&Xen, &requests);
+    for ((name, path), answer) in names.into_iter().zip(&paths).zip(answers) {
+        if let Some(value) = value(&String::from_utf8_lossy(path), Some(answer)) {
             set_unless_set(line, name, value);
         }
     }
 }
 
-fn value(client: &mut Client<'static>, path: &[u8]) -> Option<Vec<u8>> {
-    let read = client.read(&Xen, path);
-    if let Err(error) = &read {
-        let path = alloc::string::String::from_utf8_lossy(path);
-        report::warning(format_args!("{path} in xenstore cannot be read: {error}"));
+/// What a node of our configuration says, if there is one; it need not be there.
+fn value(path: &str, answer: Option<Answer>) -> Option<Vec<u8>> {
+    match answer? {
+        Ok(value) => Some(value),
+        Err(StoreError::NotFound) => None,
+        Err(error) => {
+            report::warning(format_args!("{path} in xenstore cannot be read: {error}"));
+            None
+        }
     }
-    read.ok()
 }
 
 fn set_unless_set(line: &mut CommandLine, name: Vec<u8>, value: Vec<u8>) {
@@ -117,19 +114,17 @@ fn with_client<R>(
     CLIENT.borrow().as_mut().map_or(Err(StoreError::Broken), f)
 }
 
-/// A node's value.
-pub fn read(path: &str) -> Result<Vec<u8>, StoreError> {
-    with_client(|client| client.read(&Xen, path.as_bytes()))
+/// Does several things in this order, in one round trip; answers each.
+pub fn exchange(requests: &[Request]) -> Vec<Answer> {
+    match CLIENT.borrow().as_mut() {
+        Some(client) => client.exchange(&Xen, requests),
+        None => alloc::vec![Err(StoreError::Broken); requests.len()],
+    }
 }
 
 /// The names of a node's children.
 pub fn directory(path: &str) -> Result<Vec<Vec<u8>>, StoreError> {
     with_client(|client| client.directory(&Xen, path.as_bytes()))
-}
-
-/// Sets a node's value.
-pub fn write(path: &str, value: &[u8]) -> Result<(), StoreError> {
-    with_client(|client| client.write(&Xen, path.as_bytes(), value))
 }
 
 /// Has changes at or below a path announced, to whom the token names ([`arrived`]).
@@ -150,6 +145,11 @@ pub fn tell(path: &str, value: &[u8]) {
 /// How many requests were sent.
 pub fn requests() -> u64 {
     CLIENT.borrow().as_ref().map_or(0, Client::requests)
+}
+
+/// How often answers were waited for.
+pub fn round_trips() -> u64 {
+    CLIENT.borrow().as_ref().map_or(0, Client::round_trips)
 }
 
 /// Tells the toolstack the program's exit code, for a domain that is kept after its end.
@@ -174,7 +174,7 @@ fn arrived() {
             drop(guard);
             match event.token.as_slice() {
                 COUNTERS => counters::requested(),
-                _ => devices::changed(),
+                _ => devices::announced(&event),
             }
             continue;
         }

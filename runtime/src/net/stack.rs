@@ -142,7 +142,9 @@ impl Stack {
         // What we send to ourselves may call for answers to ourselves. The bound lets a busy loopback
         // connection come back to the shell now and then.
         for _ in 0..16 {
-            self.device_full = !self.network.flush(device) || !self.emit_dirty(now, device);
+            let flushed = self.network.flush(device);
+            // A device that is full, or not there, keeps nobody from speaking to himself.
+            self.device_full = !self.emit_dirty(now, device) || !flushed;
             if !self.receive_loopback(now) {
                 break;
             }

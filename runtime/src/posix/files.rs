@@ -5,7 +5,7 @@
 
 use super::random::RandomDevice;
 use super::{
-    blocking, bytes, count_of, description, disks, fail, number_of, status, status_of, table,
+    blocking, bytes, count_of, description, disks, fail, number_of, status, status_of, table, until,
 };
 use crate::Errno;
 use crate::descriptors::block::Call;
@@ -123,7 +123,9 @@ fn read_from(descriptor: c_int, place: &mut [u8]) -> Result<usize, Errno> {
     }
     match open.object.storage() {
         Some(file) => disks::complete(file, Call::Read(place)),
-        None => blocking(&open, || open.object.read(place)),
+        None => blocking(&open, until(&open.receive_timeout_ns), || {
+            open.object.read(place)
+        }),
     }
 }
 
@@ -135,9 +137,10 @@ pub(super) fn write_to(open: &Description, bytes: &[u8]) -> Result<usize, Errno>
     if let Some(file) = open.object.storage() {
         return disks::complete(file, Call::Write(bytes));
     }
+    let deadline = until(&open.send_timeout_ns);
     let mut written = 0;
     loop {
-        match blocking(open, || open.object.write(&bytes[written..])) {
+        match blocking(open, deadline, || open.object.write(&bytes[written..])) {
             Ok(count) => written += count,
             Err(_) if written > 0 => return Ok(written),
             Err(error) => return Err(error),

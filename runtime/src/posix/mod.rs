@@ -35,6 +35,7 @@ use crate::machine::threads as machine_threads;
 use crate::threads::Wake;
 use crate::{Global, machine, threads as all_threads};
 use alloc::rc::Rc;
+use core::cell::Cell;
 use core::ffi::{CStr, c_char, c_int};
 
 static TABLE: Global<Table> = Global::new(Table::new());
@@ -94,10 +95,17 @@ unsafe fn bytes<'t>(text: *const c_char) -> &'t [u8] {
     unsafe { CStr::from_ptr(text) }.to_bytes()
 }
 
+/// Until when a call may wait that begins now, by a description's timeout.
+fn until(timeout_ns: &Cell<Option<u64>>) -> Option<u64> {
+    let timeout = timeout_ns.get()?;
+    Some(machine::time::now().saturating_add(timeout))
+}
+
 /// Tries until it does not answer EAGAIN, waiting for the object in between, unless the description is
-/// non-blocking.
+/// non-blocking. At `deadline` the answer is EAGAIN as well, as for SO_RCVTIMEO and SO_SNDTIMEO.
 fn blocking<R>(
     description: &Description,
+    deadline: Option<u64>,
     mut attempt: impl FnMut() -> Result<R, Errno>,
 ) -> Result<R, Errno> {
     loop {
@@ -108,14 +116,15 @@ fn blocking<R>(
         let Some(watchers) = description.object.watchers() else {
             return result;
         };
-        if description.nonblocking.get() {
+        if description.nonblocking.get() || deadline.is_some_and(|at| at <= machine::time::now()) {
             return result;
         }
         let current = all_threads::current();
         watchers.add_thread(current);
-        let wake = machine_threads::wait(None);
+        let wake = machine_threads::wait(deadline);
         watchers.remove_thread(current);
-        if wake == Wake::Interrupted && !machine_threads::restarts() {
+        // With a timeout a call never goes on after a signal (signal(7)).
+        if wake == Wake::Interrupted && (deadline.is_some() || !machine_threads::restarts()) {
             return Err(Errno::EINTR);
         }
     }

@@ -1,13 +1,17 @@
 //! Options of sockets (`setsockopt`, `getsockopt`).
 //!
+//! Timeouts belong to the description and are all that socket pairs have too.
+//!
 //! What the stack does by itself is accepted and has no effect (buffer sizes: buffers grow by use; the type
 //! of service); what it cannot do is refused with ENOPROTOOPT, as Linux refuses what it does not know.
 
-use super::sockets::with_socket;
+use super::sockets::{any_socket, with_socket};
 use super::status_of;
 use crate::Errno;
+use crate::descriptors::Description;
 use crate::machine::net::{Socket, with_stack};
 use crate::net::{TcpOptions, UdpOptions};
+use core::cell::Cell;
 use core::ffi::{c_int, c_void};
 use libc::socklen_t;
 
@@ -24,6 +28,21 @@ unsafe extern "C" fn setsockopt(
     value: *const c_void,
     length: socklen_t,
 ) -> c_int {
+    if level == libc::SOL_SOCKET && matches!(name, libc::SO_RCVTIMEO | libc::SO_SNDTIMEO) {
+        let set = any_socket(descriptor).and_then(|open| {
+            if value.is_null() {
+                return Err(Errno::EFAULT);
+            }
+            if (length as usize) < size_of::<libc::timeval>() {
+                return Err(Errno::EINVAL);
+            }
+            // SAFETY: promised by the caller.
+            let timeout = timeout_ns(unsafe { value.cast::<libc::timeval>().read_unaligned() })?;
+            timeout_of(&open, name).set(timeout);
+            Ok(())
+        });
+        return status_of(set);
+    }
     status_of(with_socket(descriptor, |_, socket| {
         if value.is_null() {
             return Err(Errno::EFAULT);
@@ -46,6 +65,30 @@ unsafe extern "C" fn setsockopt(
             value.cast::<c_int>().read_unaligned()
         })
     }))
+}
+
+/// The timeout of a description that an option names.
+fn timeout_of(open: &Description, name: c_int) -> &Cell<Option<u64>> {
+    match name {
+        libc::SO_RCVTIMEO => &open.receive_timeout_ns,
+        _ => &open.send_timeout_ns,
+    }
+}
+
+/// What a `timeval` means as a timeout: zero is none, and what lies before now is over at once.
+fn timeout_ns(time: libc::timeval) -> Result<Option<u64>, Errno> {
+    let microseconds = u64::try_from(time.tv_usec).ok();
+    let microseconds = microseconds.filter(|&count| count < 1_000_000);
+    let nanoseconds = microseconds.ok_or(Errno(libc::EDOM))? * 1000;
+    Ok(match u64::try_from(time.tv_sec) {
+        Err(_) => Some(0),
+        Ok(0) if nanoseconds == 0 => None,
+        Ok(seconds) => Some(
+            seconds
+                .saturating_mul(1_000_000_000)
+                .saturating_add(nanoseconds),
+        ),
+    })
 }
 
 fn change_tcp(socket: &Socket, change: impl FnOnce(&mut TcpOptions)) -> Result<(), Errno> {
@@ -134,6 +177,21 @@ unsafe extern "C" fn getsockopt(
     value: *mut c_void,
     length: *mut socklen_t,
 ) -> c_int {
+    if level == libc::SOL_SOCKET && matches!(name, libc::SO_RCVTIMEO | libc::SO_SNDTIMEO) {
+        let got = any_socket(descriptor).and_then(|open| {
+            if value.is_null() || length.is_null() {
+                return Err(Errno::EFAULT);
+            }
+            let timeout = timeout_of(&open, name).get().unwrap_or(0) / 1000;
+            let time = libc::timeval {
+                tv_sec: i64::try_from(timeout / 1_000_000).unwrap_or(i64::MAX),
+                tv_usec: (timeout % 1_000_000) as i64,
+            };
+            // SAFETY: promised by the caller.
+            unsafe { put(time, value, length) }
+        });
+        return status_of(got);
+    }
     status_of(with_socket(descriptor, |_, socket| {
         if value.is_null() || length.is_null() {
             return Err(Errno::EFAULT);
@@ -180,6 +238,8 @@ fn get(socket: &Socket, level: c_int, name: c_int) -> Result<c_int, Errno> {
             false => libc::SOCK_STREAM,
         },
         (libc::SOL_SOCKET, libc::SO_SNDBUF | libc::SO_RCVBUF) => BUFFER,
+        // Sending to a broadcast address needs no leave here.
+        (libc::SOL_SOCKET, libc::SO_BROADCAST) => 1,
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => c_int::from(tcp()?.keep_alive_enabled),
         (libc::SOL_SOCKET, libc::SO_REUSEADDR) => match socket.is_datagram() {
             true => c_int::from(udp()?.reuse),
@@ -197,10 +257,12 @@ fn get(socket: &Socket, level: c_int, name: c_int) -> Result<c_int, Errno> {
             true => c_int::from(udp()?.v6_only),
             false => c_int::from(tcp()?.v6_only),
         },
-        (libc::IPPROTO_IP, libc::IP_TTL) => match socket.is_datagram() {
-            true => c_int::from(udp()?.hop_limit),
-            false => c_int::from(tcp()?.hop_limit),
-        },
+        (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS) => {
+            match socket.is_datagram() {
+                true => c_int::from(udp()?.hop_limit),
+                false => c_int::from(tcp()?.hop_limit),
+            }
+        }
         _ => return Err(Errno::ENOPROTOOPT),
     })
 }

@@ -1,6 +1,6 @@
 //! Sockets (`sys/socket.h`): TCP and UDP over IPv4 and IPv6, and pairs within the guest.
 
-use super::{blocking, count_of, description, fail, files, number_of, status_of, table};
+use super::{blocking, count_of, description, fail, files, number_of, status_of, table, until};
 use crate::Errno;
 use crate::descriptors::stream::{End, socket_pair};
 use crate::descriptors::{Description, FileType, O_RDWR, Object};
@@ -62,7 +62,7 @@ extern "C" fn socket(domain: c_int, kind: c_int, _protocol: c_int) -> c_int {
 }
 
 /// A descriptor that is a socket of any kind.
-fn any_socket(descriptor: c_int) -> Result<Rc<Description>, Errno> {
+pub(super) fn any_socket(descriptor: c_int) -> Result<Rc<Description>, Errno> {
     let open = description(descriptor)?;
     match open.object.status().file_type {
         FileType::Socket => Ok(open),
@@ -209,7 +209,7 @@ unsafe extern "C" fn accept4(
     flags: c_int,
 ) -> c_int {
     let accepted = with_socket(descriptor, |open, listener| {
-        let socket = blocking(open, || listener.accept())?;
+        let socket = blocking(open, until(&open.receive_timeout_ns), || listener.accept())?;
         let peer = with_stack(|stack, _| stack.peer_addr(socket.id()));
         let open = Description::new(socket, O_RDWR | flags & libc::SOCK_NONBLOCK);
         let number = table().insert(open, 0)?;
@@ -259,8 +259,9 @@ unsafe extern "C" fn connect(
     }))
 }
 
+/// A connection that is not there when the timeout is over goes on being made (socket(7)).
 fn wait_for_connection(open: &Description, socket: &Socket) -> Result<(), Errno> {
-    blocking(open, || {
+    let waited = blocking(open, until(&open.send_timeout_ns), || {
         if open
             .object
             .events()
@@ -273,6 +274,10 @@ fn wait_for_connection(open: &Description, socket: &Socket) -> Result<(), Errno>
             Some(error) => Err(error),
             None => Ok(()),
         }
+    });
+    waited.map_err(|error| match error {
+        Errno::EAGAIN => Errno::EINPROGRESS,
+        error => error,
     })
 }
 
@@ -308,12 +313,13 @@ unsafe extern "C" fn getpeername(
 fn attempt<R>(
     open: &Description,
     flags: c_int,
+    deadline: Option<u64>,
     mut attempt: impl FnMut() -> Result<R, Errno>,
 ) -> Result<R, Errno> {
     if flags & libc::MSG_DONTWAIT != 0 {
         return attempt();
     }
-    blocking(open, attempt)
+    blocking(open, deadline, attempt)
 }
 
 /// Receives from any kind of socket; who sent it, where that is known.
@@ -323,7 +329,7 @@ fn receive(
     flags: c_int,
 ) -> Result<(usize, Option<SocketAddr>), Errno> {
     let peek = flags & libc::MSG_PEEK != 0;
-    attempt(open, flags, || {
+    attempt(open, flags, until(&open.receive_timeout_ns), || {
         let object = open.object.as_any();
         if let Some(end) = object.downcast_ref::<End>() {
             let count = if peek {
@@ -410,7 +416,7 @@ fn transmit(
     if let (Some(to), Some(socket)) = (to, open.object.as_any().downcast_ref::<Socket>())
         && socket.is_datagram()
     {
-        return attempt(open, flags, || {
+        return attempt(open, flags, until(&open.send_timeout_ns), || {
             with_stack(|stack, now| stack.udp_send(now, socket.id(), Some(to), bytes))
                 .map(|()| bytes.len())
         });

@@ -4,7 +4,7 @@
 //! writes. That index is read once per operation and believed only as far as it is possible: an end
 //! that claims more than the ring holds is broken, and the ring says so.
 
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering, fence};
 
 /// The other end's index is impossible.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +40,19 @@ impl<'r> Writer<'r> {
     /// Whether the other end has taken everything.
     pub fn is_empty(&self) -> bool {
         self.room() == Ok(self.bytes.len())
+    }
+
+    /// Whether the other end had taken everything that was there before the last `count` bytes: it may
+    /// have looked before they came, and sleep.
+    pub fn was_empty_before(&self, count: usize) -> bool {
+        // It sees the index that was written, or this the one that it wrote: one of both notices.
+        fence(Ordering::SeqCst);
+        let before = self
+            .produced
+            .load(Ordering::Relaxed)
+            .wrapping_sub(count as u32);
+        let taken = self.consumed.load(Ordering::Relaxed);
+        count > 0 && taken.wrapping_sub(before) as i32 >= 0
     }
 
     /// Writes as much of `data` as there is room for, and says how much that was.

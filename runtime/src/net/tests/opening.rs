@@ -1,6 +1,6 @@
 //! How connections begin, and how they fail to.
 
-use super::super::testing::{Link, OFFLOADING, World, addr};
+use super::super::testing::{Link, OFFLOADING, Port, World, addr};
 use super::super::*;
 use crate::Errno;
 
@@ -224,6 +224,38 @@ fn loopback() {
     }
     assert_eq!(world.hosts[0].counters().tcp_connections, 0);
     assert_eq!(world.hosts[0].counters().tcp_retransmissions, 0);
+}
+
+/// A guest without an interface talks to itself, though what its stack would announce cannot leave.
+#[test]
+fn loopback_without_an_interface() {
+    let interface = Interface {
+        mac: Mac([2, 0, 0, 0, 0, 0]),
+        capabilities: Capabilities::default(),
+        memory: Memory::default(),
+    };
+    let now = Instant(1_000_000_000);
+    let mut stack = Stack::new(interface, Config::default(), [7; 32], now);
+    let mut nothing = Port {
+        frames: Vec::new(),
+        room: 0,
+        packet_max: 0,
+    };
+    for (any, remote, family) in [
+        ("127.0.0.1:80", "127.0.0.1:80", Family::V4),
+        ("[::1]:81", "[::1]:81", Family::V6),
+    ] {
+        let listener = stack.tcp_socket(family).unwrap();
+        stack.tcp_bind(listener, addr(any)).unwrap();
+        stack.tcp_listen(listener, 4).unwrap();
+        let client = stack.tcp_socket(family).unwrap();
+        let begun = stack.tcp_connect(now, client, addr(remote));
+        assert_eq!(begun, Err(Errno::EINPROGRESS));
+        stack.transmit(now, &mut nothing);
+        let (_, peer) = stack.tcp_accept(listener).unwrap();
+        assert_eq!(peer, stack.local_addr(client).unwrap());
+    }
+    assert!(nothing.frames.is_empty());
 }
 
 /// Who can see one port or sequence number cannot foretell the next.

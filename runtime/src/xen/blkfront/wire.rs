@@ -153,6 +153,15 @@ const READ_ONLY: u64 = 4;
 const BLOCK_MAX: u64 = crate::memory::PAGE as u64;
 
 impl Parameters {
+    /// The nodes that [`Parameters::parse`] asks for.
+    pub const NODES: [&str; 5] = [
+        "sector-size",
+        "sectors",
+        "info",
+        "feature-flush-cache",
+        "feature-barrier",
+    ];
+
     /// What the backend's nodes say; `node` gives their values.
     pub fn parse(
         mut node: impl FnMut(&'static str) -> Option<alloc::vec::Vec<u8>>,
@@ -238,6 +247,7 @@ mod tests {
 
     fn parse(nodes: &[(&str, &str)]) -> Result<Parameters, ParameterError> {
         Parameters::parse(|name| {
+            assert!(Parameters::NODES.contains(&name), "{name}");
             let node = nodes.iter().find(|(node, _)| *node == name)?;
             Some(node.1.as_bytes().to_vec())
         })

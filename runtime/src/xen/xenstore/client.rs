@@ -18,6 +18,9 @@ pub const PATIENCE_NS: u64 = 10_000_000_000;
 const EVENTS_MAX: usize = 64;
 /// A transaction that loses this often against others is given up.
 const TRANSACTION_TRIES: usize = 16;
+/// Requests on their way at once: xenstored takes no more from a domain that has twenty answers to read
+/// (its `quota-outstanding`), and some may be there that nobody waits for.
+const AT_ONCE_MAX: usize = 16;
 
 /// `struct xenstore_domain_interface`.
 #[repr(C)]
@@ -98,6 +101,27 @@ pub struct WatchEvent {
     pub token: Vec<u8>,
 }
 
+/// What is asked for together with others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Request<'r> {
+    /// A node's value.
+    Read(&'r [u8]),
+    /// The names of a node's children, as [`children`] reads them.
+    Directory(&'r [u8]),
+    /// Sets a node, to a value.
+    Write(&'r [u8], &'r [u8]),
+    /// Events when anything at or below the path changes, with a token; one comes at once.
+    Watch(&'r [u8], &'r [u8]),
+}
+
+/// The names in the answer to [`Request::Directory`].
+pub fn children(answer: &[u8]) -> Vec<Vec<u8>> {
+    strings(answer).map(<[u8]>::to_vec).collect()
+}
+
+/// An answer's payload.
+pub type Answer = Result<Vec<u8>, StoreError>;
+
 /// Our end of the conversation.
 pub struct Client<'p> {
     page: &'p XenstorePage,
@@ -107,8 +131,10 @@ pub struct Client<'p> {
     partial: Vec<u8>,
     events: VecDeque<WatchEvent>,
     broken: bool,
-    /// Requests sent so far: what a launch costs in round trips.
+    /// Requests sent so far.
     requests: u64,
+    /// How often answers were waited for: what a launch costs in time.
+    round_trips: u64,
 }
 
 impl<'p> Client<'p> {
@@ -122,6 +148,7 @@ impl<'p> Client<'p> {
             events: VecDeque::new(),
             broken: false,
             requests: 0,
+            round_trips: 0,
         }
     }
 
@@ -133,6 +160,11 @@ impl<'p> Client<'p> {
     /// How many requests have been sent.
     pub fn requests(&self) -> u64 {
         self.requests
+    }
+
+    /// How often answers have been waited for.
+    pub fn round_trips(&self) -> u64 {
+        self.round_trips
     }
 
     /// The value of a node.
@@ -151,7 +183,7 @@ impl<'p> Client<'p> {
         path: &[u8],
     ) -> Result<Vec<Vec<u8>>, StoreError> {
         let payload = self.call(hypervisor, Kind::Directory, 0, &[path, b"\0"])?;
-        Ok(strings(&payload).map(<[u8]>::to_vec).collect())
+        Ok(children(&payload))
     }
 
     /// Sets a node's value.
@@ -214,6 +246,32 @@ impl<'p> Client<'p> {
             .map(drop)
     }
 
+    /// Has several things done in this order, without waiting for each: one round trip for all. The answers
+    /// are in the same order.
+    pub fn exchange(&mut self, hypervisor: &impl Hypervisor, requests: &[Request]) -> Vec<Answer> {
+        let mut answers = Vec::with_capacity(requests.len());
+        for some in requests.chunks(AT_ONCE_MAX) {
+            let mut bytes = Vec::new();
+            let mut add = |kind, parts: &[&[u8]]| self.compose(kind, 0, parts, &mut bytes);
+            let asked: Vec<_> = some
+                .iter()
+                .map(|request| match *request {
+                    Request::Read(path) => add(Kind::Read, &[path, b"\0"]),
+                    Request::Directory(path) => add(Kind::Directory, &[path, b"\0"]),
+                    Request::Write(path, value) => add(Kind::Write, &[path, b"\0", value]),
+                    Request::Watch(path, token) => add(Kind::Watch, &[path, b"\0", token, b"\0"]),
+                })
+                .collect();
+            let sent = self.send(hypervisor, &bytes);
+            self.round_trips += 1;
+            answers.extend(asked.into_iter().map(|asked| {
+                sent?;
+                self.await_answer(hypervisor, asked?)
+            }));
+        }
+        answers
+    }
+
     /// The next watch event that has arrived. Answers to posted requests are dropped here.
     pub fn take_event(&mut self, hypervisor: &impl Hypervisor) -> Option<WatchEvent> {
         while !self.broken {
@@ -238,6 +296,11 @@ impl<'p> Client<'p> {
         parts: &[&[u8]],
     ) -> Result<Vec<u8>, StoreError> {
         let request = self.post(hypervisor, kind, transaction, parts)?;
+        self.round_trips += 1;
+        self.await_answer(hypervisor, request)
+    }
+
+    fn await_answer(&mut self, hypervisor: &impl Hypervisor, request: u32) -> Answer {
         let deadline = hypervisor.now().saturating_add(PATIENCE_NS);
         let answer = self.answer(hypervisor, request, deadline);
         self.broken |= answer == Err(StoreError::Broken);
@@ -275,12 +338,23 @@ impl<'p> Client<'p> {
         transaction: u32,
         parts: &[&[u8]],
     ) -> Result<u32, StoreError> {
+        let mut bytes = Vec::new();
+        let request = self.compose(kind, transaction, parts, &mut bytes)?;
+        self.send(hypervisor, &bytes)?;
+        Ok(request)
+    }
+
+    /// Adds a request to what will be sent, and says under which number.
+    fn compose(
+        &mut self,
+        kind: Kind,
+        transaction: u32,
+        parts: &[&[u8]],
+        bytes: &mut Vec<u8>,
+    ) -> Result<u32, StoreError> {
         let length = parts.iter().map(|part| part.len()).sum();
         if length > PAYLOAD_MAX {
             return Err(StoreError::TooLong);
-        }
-        if self.broken {
-            return Err(StoreError::Broken);
         }
         let request = self.next_request;
         self.next_request = request.wrapping_add(1);
@@ -290,35 +364,36 @@ impl<'p> Client<'p> {
             request,
             transaction,
             length,
-        }
-        .emit();
-        let deadline = hypervisor.now().saturating_add(PATIENCE_NS);
-        for part in core::iter::once(&header[..]).chain(parts.iter().copied()) {
-            if let Err(error) = self.send(hypervisor, part, deadline) {
-                self.broken = true;
-                return Err(error);
-            }
-        }
-        hypervisor.notify(self.port);
+        };
+        bytes.extend_from_slice(&header.emit());
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
         Ok(request)
     }
 
-    fn send(
-        &mut self,
-        hypervisor: &impl Hypervisor,
-        mut bytes: &[u8],
-        deadline: u64,
-    ) -> Result<(), StoreError> {
+    /// Sends whole messages. They go in one piece where there is room: xenstored, once woken, may run
+    /// before we do.
+    fn send(&mut self, hypervisor: &impl Hypervisor, mut bytes: &[u8]) -> Result<(), StoreError> {
+        if self.broken {
+            return Err(StoreError::Broken);
+        }
         let page = self.page;
+        let deadline = hypervisor.now().saturating_add(PATIENCE_NS);
         let mut ring = Writer::new(&page.requests, &page.req_consumed, &page.req_produced);
         while !bytes.is_empty() {
-            let count = ring.write(bytes)?;
+            let Ok(count) = ring.write(bytes) else {
+                self.broken = true;
+                return Err(StoreError::Broken);
+            };
             bytes = &bytes[count..];
+            // It looks at the ring until that is empty; only then it has to be woken.
+            if ring.was_empty_before(count) {
+                hypervisor.notify(self.port);
+            }
             if count == 0 {
                 if hypervisor.now() >= deadline {
+                    self.broken = true;
                     return Err(StoreError::Broken);
                 }
-                hypervisor.notify(self.port);
                 hypervisor.wait(self.port, deadline);
             }
         }
@@ -348,12 +423,14 @@ impl<'p> Client<'p> {
             self.partial.resize(wanted, 0);
             let page = self.page;
             let mut ring = Reader::new(&page.answers, &page.rsp_consumed, &page.rsp_produced);
+            let was_full = ring.available() == Ok(page.answers.len());
             let count = ring.read(&mut self.partial[have..]);
             self.partial.truncate(have + count.unwrap_or(0));
             match count? {
                 0 => return Ok(None),
-                // xenstored may wait for room.
-                _ => hypervisor.notify(self.port),
+                // xenstored waits for room.
+                _ if was_full => hypervisor.notify(self.port),
+                _ => {}
             }
         }
     }
@@ -382,204 +459,4 @@ fn refusal(payload: &[u8]) -> StoreError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use core::cell::{Cell, RefCell};
-    use core::sync::atomic::Ordering;
-
-    type Answer = Box<dyn Fn(Header, &[u8]) -> Vec<u8>>;
-
-    /// A xenstored whose answers a test decides; it works whenever the guest waits.
-    struct Fake<'p> {
-        page: &'p XenstorePage,
-        now: Cell<u64>,
-        received: RefCell<Vec<u8>>,
-        unsent: RefCell<Vec<u8>>,
-        answer: Answer,
-    }
-
-    impl Hypervisor for Fake<'_> {
-        fn notify(&self, _port: Port) {}
-        fn now(&self) -> u64 {
-            self.now.get()
-        }
-        fn wait(&self, _port: Port, deadline: u64) {
-            if !self.work() {
-                self.now.set(deadline);
-            }
-        }
-    }
-
-    impl<'p> Fake<'p> {
-        fn new(page: &'p XenstorePage, answer: Answer) -> Self {
-            let received = RefCell::default();
-            Self {
-                page,
-                now: Cell::new(0),
-                received,
-                unsent: RefCell::default(),
-                answer,
-            }
-        }
-
-        /// Whether anything moved.
-        fn work(&self) -> bool {
-            let page = self.page;
-            let mut bytes = [0; 1024];
-            let count = Reader::new(&page.requests, &page.req_consumed, &page.req_produced)
-                .read(&mut bytes)
-                .unwrap();
-            let mut received = self.received.borrow_mut();
-            received.extend_from_slice(&bytes[..count]);
-            let mut unsent = self.unsent.borrow_mut();
-            while let Some(header) = received.first_chunk::<HEADER>() {
-                let header = Header::parse(header).unwrap();
-                if received.len() < HEADER + header.length {
-                    break;
-                }
-                let message: Vec<u8> = received.drain(..HEADER + header.length).collect();
-                unsent.extend((self.answer)(header, &message[HEADER..]));
-            }
-            let sent = Writer::new(&page.answers, &page.rsp_consumed, &page.rsp_produced)
-                .write(&unsent)
-                .unwrap();
-            unsent.drain(..sent);
-            count + sent > 0
-        }
-    }
-
-    fn message(header: Header, kind: Kind, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = Header {
-            kind,
-            length: payload.len(),
-            ..header
-        }
-        .emit()
-        .to_vec();
-        bytes.extend_from_slice(payload);
-        bytes
-    }
-
-    #[test]
-    fn reads_lists_and_writes() {
-        let page = XenstorePage::new();
-        let daemon = Fake::new(
-            &page,
-            Box::new(|header, payload| match (header.kind, payload) {
-                (Kind::Read, b"name\0") => message(header, Kind::Read, b"hello"),
-                (Kind::Directory, b"device\0") => message(header, Kind::Directory, b"vif\0vbd\0"),
-                (Kind::Write, b"data/x\0value") => message(header, Kind::Write, b"OK\0"),
-                (Kind::Read, b"secret\0") => message(header, Kind::Error, b"EACCES\0"),
-                _ => message(header, Kind::Error, b"ENOENT\0"),
-            }),
-        );
-        let mut client = Client::new(&page, Port(1));
-        assert_eq!(client.read(&daemon, b"name"), Ok(b"hello".to_vec()));
-        assert_eq!(
-            client.directory(&daemon, b"device"),
-            Ok(vec![b"vif".to_vec(), b"vbd".to_vec()])
-        );
-        assert_eq!(client.write(&daemon, b"data/x", b"value"), Ok(()));
-        assert_eq!(client.read(&daemon, b"secret"), Err(StoreError::Denied));
-        assert_eq!(client.read(&daemon, b"absent"), Err(StoreError::NotFound));
-        assert_eq!(
-            client.read(&daemon, &[b'x'; PAYLOAD_MAX]),
-            Err(StoreError::TooLong)
-        );
-        assert_eq!(client.requests(), 5);
-    }
-
-    #[test]
-    fn messages_longer_than_the_ring_pass_in_both_directions() {
-        let page = XenstorePage::new();
-        let daemon = Fake::new(
-            &page,
-            Box::new(|header, payload| message(header, Kind::Read, &payload[..payload.len() - 1])),
-        );
-        let long: Vec<u8> = (0..PAYLOAD_MAX - 1)
-            .map(|n| b'a' + (n % 26) as u8)
-            .collect();
-        assert_eq!(
-            Client::new(&page, Port(1)).read(&daemon, &long),
-            Ok(long.clone())
-        );
-    }
-
-    #[test]
-    fn events_between_answers_are_kept_and_posted_answers_dropped() {
-        let page = XenstorePage::new();
-        let daemon = Fake::new(
-            &page,
-            Box::new(|header, payload| {
-                let mut bytes = Vec::new();
-                if header.kind == Kind::Watch {
-                    bytes = message(header, Kind::WatchEvent, payload);
-                }
-                bytes.extend(message(header, header.kind, b"OK\0"));
-                bytes
-            }),
-        );
-        let mut client = Client::new(&page, Port(1));
-        client
-            .post_watch(&daemon, b"control/shutdown", b"t")
-            .unwrap();
-        assert_eq!(client.read(&daemon, b"x"), Ok(b"OK\0".to_vec()));
-        let event = client.take_event(&daemon).unwrap();
-        assert_eq!(
-            (&event.path[..], &event.token[..]),
-            (&b"control/shutdown"[..], &b"t"[..])
-        );
-        assert_eq!(client.take_event(&daemon), None);
-    }
-
-    #[test]
-    fn a_transaction_that_lost_is_tried_again() {
-        let page = XenstorePage::new();
-        let lost = Cell::new(3);
-        let daemon = Fake::new(
-            &page,
-            Box::new(move |header, payload| match header.kind {
-                Kind::TransactionStart => message(header, Kind::TransactionStart, b"77\0"),
-                Kind::TransactionEnd if lost.get() > 0 && payload == b"T\0" => {
-                    lost.set(lost.get() - 1);
-                    message(header, Kind::Error, b"EAGAIN\0")
-                }
-                _ => {
-                    assert_eq!(header.transaction, 77);
-                    message(header, header.kind, b"OK\0")
-                }
-            }),
-        );
-        let mut client = Client::new(&page, Port(1));
-        assert_eq!(
-            client.write_all(&daemon, &[(b"a", b"1"), (b"b", b"2")]),
-            Ok(())
-        );
-        assert_eq!(client.requests(), 4 * 4);
-    }
-
-    #[test]
-    fn silence_and_nonsense_end_the_conversation() {
-        let silent = XenstorePage::new();
-        let daemon = Fake::new(&silent, Box::new(|_, _| Vec::new()));
-        let mut client = Client::new(&silent, Port(1));
-        assert_eq!(client.read(&daemon, b"x"), Err(StoreError::Broken));
-        let waited = daemon.now.get();
-        assert_eq!(client.read(&daemon, b"x"), Err(StoreError::Broken));
-        assert_eq!(daemon.now.get(), waited, "the second request fails at once");
-
-        let babbling = XenstorePage::new();
-        let daemon = Fake::new(&babbling, Box::new(|_, _| vec![0xff; 40]));
-        let mut client = Client::new(&babbling, Port(1));
-        assert_eq!(client.read(&daemon, b"x"), Err(StoreError::Broken));
-        assert_eq!(client.take_event(&daemon), None);
-
-        let lying = XenstorePage::new();
-        lying.rsp_produced.store(5000, Ordering::Relaxed);
-        let daemon = Fake::new(&lying, Box::new(|_, _| Vec::new()));
-        assert_eq!(
-            Client::new(&lying, Port(1)).read(&daemon, b"x"),
-            Err(StoreError::Broken)
-        );
-    }
-}
+mod tests;

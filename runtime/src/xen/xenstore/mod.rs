@@ -6,4 +6,4 @@
 pub mod client;
 pub mod wire;
 
-pub use client::{Client, StoreError, XenstorePage};
+pub use client::{Answer, Client, Request, StoreError, WatchEvent, XenstorePage, children};
