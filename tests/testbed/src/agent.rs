@@ -1,4 +1,4 @@
-//! The agent's program, built for dom0, and the initial RAM disk that brings it there.
+//! The programs that are built for dom0, and the initial RAM disk that brings them there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,20 +13,28 @@ use crate::peers;
 
 const EARLY: &str = include_str!("../dom0/early");
 const INIT: &str = include_str!("../dom0/init");
-const VIF: &str = include_str!("../../../xen-configs/vif-edgecloud");
 
 /// Where the agent is in dom0.
 pub(crate) const PATH: &str = "/run/testbed/agent";
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Builds the agent. It is linked statically, so that it does not matter whether the host's
-/// Debian is dom0's.
-pub(crate) fn build(root: &Path, cache: &Path) -> Result<PathBuf> {
-    build_static(root, cache, "testbed", "testbed-agent")
+/// What is built of this workspace for dom0.
+pub(crate) struct Programs {
+    agent: PathBuf,
+    vif: PathBuf,
 }
 
-/// Builds a program of the workspace for any Linux of this architecture.
+/// Builds the agent, and the program that plugs domains into the switch.
+pub(crate) fn build(root: &Path, cache: &Path) -> Result<Programs> {
+    Ok(Programs {
+        agent: build_static(root, cache, "testbed", "testbed-agent")?,
+        vif: build_static(root, cache, "vif-edgecloud", "vif-edgecloud")?,
+    })
+}
+
+/// Builds a program of the workspace for any Linux of this architecture: linked statically, so that it
+/// does not matter whether the host's Debian is dom0's.
 pub(crate) fn build_static(
     root: &Path,
     cache: &Path,
@@ -62,8 +70,8 @@ pub(crate) fn build_static(
     Ok(program)
 }
 
-/// Dom0's initial RAM disk: the early modules, the agent, and what runs first.
-pub(crate) fn initrd(image: &Image, agent: &Path, smallest: &[u8]) -> Result<Vec<u8>> {
+/// Dom0's initial RAM disk: the early modules, our programs, and what runs first.
+pub(crate) fn initrd(image: &Image, programs: &Programs, smallest: &[u8]) -> Result<Vec<u8>> {
     let busybox = read(&image.busybox())?;
     let mut archive = Archive::new();
     for folder in [
@@ -93,8 +101,8 @@ pub(crate) fn initrd(image: &Image, agent: &Path, smallest: &[u8]) -> Result<Vec
         .program("bin/busybox", &busybox)
         .program("init", EARLY.as_bytes())
         .program("testbed/init", INIT.as_bytes())
-        .program("testbed/vif-edgecloud", VIF.as_bytes())
-        .program("testbed/agent", &read(agent)?)
+        .program("testbed/vif-edgecloud", &read(&programs.vif)?)
+        .program("testbed/agent", &read(&programs.agent)?)
         .program("testbed/peers/initrd", &peers::debian_initrd(&busybox))
         .program("testbed/peers/smallest.elf", smallest)
         .program("testbed/peers/server", peers::SERVER_INIT.as_bytes())

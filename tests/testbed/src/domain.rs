@@ -110,7 +110,12 @@ fn succeeded<N: std::str::FromStr>(testbed: &Testbed, name: &str, output: Output
     let output = output.ok().with_context(|| {
         let log = testbed.hypervisor_log().unwrap_or_default();
         let log = console::tail(&xl::without_domain_building(&log), HYPERVISOR_LINES);
-        format!("cannot create the domain {name}; the end of `xl dmesg`:\n{log}\n")
+        let said = console(testbed, name).unwrap_or_default();
+        let said = match said.trim_end() {
+            "" => String::new(),
+            said => format!("; it said:\n{}\n", console::tail(said, HYPERVISOR_LINES)),
+        };
+        format!("cannot create the domain {name}{said}; the end of `xl dmesg`:\n{log}\n")
     })?;
     let text = output.text();
     text.trim()

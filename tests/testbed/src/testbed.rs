@@ -324,8 +324,8 @@ impl Prepared {
     fn make(root: &Path, cache: &Path, log: &mut dyn Progress) -> Result<Self> {
         host::install_missing(log)?;
         let image = Image::prepare(cache, log)?;
-        let agent = step(log, "built dom0's agent", || agent::build(root, cache))?;
-        let initrd = agent::initrd(&image, &agent, &smallest_peer(cache)?)?;
+        let programs = step(log, "built dom0's programs", || agent::build(root, cache))?;
+        let initrd = agent::initrd(&image, &programs, &smallest_peer(cache)?)?;
         Ok(Self {
             cache: cache.to_owned(),
             image,

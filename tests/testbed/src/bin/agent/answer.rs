@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::wait::Supervisor;
 
@@ -18,13 +18,15 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const REQUEST: &[u8] = b"GET /bytes/1024 HTTP/1.1\r\nHost: guest\r\nConnection: close\r\n\r\n";
 const SUCCESS: &[u8] = b"HTTP/1.1 200 ";
 
-/// Creates a domain and prints the nanoseconds until it has answered. Whoever called ends this
-/// process if that never happens.
+/// Creates a domain and prints the nanoseconds until it has answered, or fails once the domain has ended.
+/// Whoever called ends this process if neither ever happens.
 pub(crate) fn time(name: &str, address: &str, config: &str) -> Result<ExitCode> {
     let address: SocketAddr = address.parse().context("this is no address with a port")?;
     let start = Instant::now();
-    let _supervisor = Supervisor::start(name, config, &[])?;
-    while !answers(&address) {}
+    let supervisor = Supervisor::start(name, config, &[])?;
+    while !answers(&address) {
+        ensure!(!supervisor.ended()?, "the domain ended without an answer");
+    }
     println!("{}", start.elapsed().as_nanos());
     Ok(ExitCode::SUCCESS)
 }

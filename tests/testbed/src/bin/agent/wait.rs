@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use testbed::xl::{self, Progress};
@@ -134,6 +134,17 @@ impl Supervisor {
             pidfd: pidfd.context("cannot watch xl")?,
             has_ended: false,
         })
+    }
+
+    /// Whether this `xl` has ended, and so the domain.
+    pub(crate) fn ended(&self) -> Result<bool> {
+        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        poll(&mut fds, Some(&now)).context("cannot poll")?;
+        Ok(fds[0].revents().contains(PollFlags::IN))
     }
 
     /// Waits until a log grows or this `xl` ends.
