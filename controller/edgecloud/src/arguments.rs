@@ -67,7 +67,7 @@ pub(crate) enum Command {
     /// Cut an application off: its connections, its flows, its domains
     Revoke {
         /// The application's number, as `edgecloud ps` shows it
-        #[arg(required_unless_present = "list", conflicts_with = "list")]
+        #[arg(conflicts_with = "list", value_parser = application)]
         application: Option<u32>,
         /// Instead: the authority's signed list of what is revoked
         #[arg(long, value_name = "FILE")]
@@ -276,6 +276,11 @@ fn image(text: &str) -> Result<ImageArgument, std::convert::Infallible> {
         Some(digest) => ImageArgument::Digest(digest),
         None => ImageArgument::File(text.into()),
     })
+}
+
+fn application(text: &str) -> Result<u32, &'static str> {
+    let number = text.parse();
+    number.map_err(|_| "no number of an application: `edgecloud ps` shows it")
 }
 
 fn variable(text: &str) -> Result<(String, String), &'static str> {

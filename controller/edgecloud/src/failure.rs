@@ -10,7 +10,7 @@ use crate::report::visible;
 /// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("{path}: {source}", path = .path.display())]
+    #[error("{path}: {source}; {cure}", path = .path.display(), cure = cure(.source))]
     File { path: PathBuf, source: io::Error },
     #[error("{path}: {cause}", path = .path.display())]
     Document { path: PathBuf, cause: String },
@@ -29,16 +29,29 @@ pub(crate) enum Failure {
         /// The problem document, for `--json`.
         problem: Value,
     },
-    #[error("{whom} at {place} cannot be reached: {cause}")]
+    #[error("{whom} at {place} cannot be reached: {cause}; {cure}")]
     Unreachable {
         whom: &'static str,
         place: String,
         cause: String,
+        cure: &'static str,
     },
     #[error("{whom} answers what makes no sense: {cause}")]
     Nonsense { whom: &'static str, cause: String },
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
+}
+
+/// What helps where a file is not as it was thought.
+fn cure(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "give a file that is there",
+        io::ErrorKind::AlreadyExists => "give another name, for nothing is written over it",
+        io::ErrorKind::PermissionDenied => "give one that you may use, or run this as its owner",
+        io::ErrorKind::IsADirectory => "give a file, not a directory",
+        io::ErrorKind::StorageFull => "make room on the disk",
+        _ => "give another, or see what is wrong with this one's disk",
+    }
 }
 
 impl Failure {

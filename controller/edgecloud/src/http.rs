@@ -63,8 +63,21 @@ impl Answer {
     }
 }
 
-const AUTHORITY: &str = "the authority";
-const DAEMON: &str = "the daemon";
+/// Who is asked, and what helps where he cannot be reached.
+struct Asked {
+    whom: &'static str,
+    cure: &'static str,
+}
+
+const AUTHORITY: Asked = Asked {
+    whom: "the authority",
+    cure: "see that edgecloud-authority runs, and give its URL with --authority and its certificate \
+           with --ca",
+};
+const DAEMON: Asked = Asked {
+    whom: "the daemon",
+    cure: "see that edgecloudd runs on this host, give its socket with --socket, and run this as root",
+};
 
 /// Asks the authority.
 pub(crate) async fn ask_authority(
@@ -116,12 +129,17 @@ pub(crate) async fn ask_daemon(
 type Broken = Box<dyn std::error::Error + Send + Sync>;
 
 async fn answer(
-    whom: &'static str,
+    Asked { whom, cure }: Asked,
     place: String,
     time_max: Duration,
     asked: impl Future<Output = Result<(u16, Bytes), Broken>>,
 ) -> Result<Answer, Failure> {
-    let unreachable = |cause| Failure::Unreachable { whom, place, cause };
+    let unreachable = |cause| Failure::Unreachable {
+        whom,
+        place,
+        cause,
+        cure,
+    };
     match timeout(time_max, asked).await {
         Ok(Ok((status, body))) => Ok(Answer { status, body, whom }),
         Ok(Err(cause)) => Err(unreachable(cause.to_string())),

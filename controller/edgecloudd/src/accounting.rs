@@ -9,8 +9,9 @@
 //! flow went and one like it came (its last count comes in [`Counters::removed`]). A flow that is
 //! replaced by one with the same match keeps its counters in OpenFlow 1.5.
 //!
-//! **What is lost:** what a switch that was killed had counted since the last call; and, if the
-//! daemon is killed, what flows counted that went since the last call. Ask often.
+//! **What is lost:** what a switch that was killed had counted since the last call; if the daemon is
+//! killed, what flows counted that went since the last call; and the last packets of a flow that
+//! goes, which Open vSwitch had not yet learned of its datapath (a second or less). Ask often.
 
 use std::collections::BTreeMap;
 

@@ -13,6 +13,7 @@ use edgecloudd::domains::{Domains, Processes, Xl};
 use edgecloudd::names::LEARNED_MAX;
 use edgecloudd::pipeline::{Host, METADATA, Side};
 use edgecloudd::resolver::{self, Resolver};
+use edgecloudd::store::Store;
 use edgecloudd::switch::{OpenVswitch, Switch as _};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
@@ -72,13 +73,15 @@ async fn run(config: Config) -> Result<()> {
     let operator_listener = listen_for_operators(&config.socket)?;
     let socket = config.socket.clone();
     let resolver = config.resolver_settings();
-    let daemon = Daemon::start(config, host, Arc::new(switch), domains).await?;
+    let store = Store::open(&config.directory.join("edgecloudd.redb"))?;
+    let daemon = Daemon::start(config, store, host, Arc::new(switch), domains).await?;
     if let Some(settings) = resolver {
         resolve(&daemon, settings).await?;
     }
     tokio::spawn(server::serve_domains(
         metadata_listener,
         metadata::router(Arc::clone(&daemon)),
+        daemon.connections_refused(),
     ));
     tokio::spawn(server::serve_operator(
         operator_listener,

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use manifest::image::DescriptorError;
-use manifest::{OpenError, ProofRefusal, TokenRefusal};
+use manifest::{Name, OpenError, ProofRefusal, TokenRefusal};
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,9 @@ pub enum Refusal {
     /// The name is another domain's.
     #[error("there is a domain {0} already: give another name")]
     NameTaken(String),
+    /// Another application that is here serves a name of the token's.
+    #[error("the name {0} is served by application {1} here: stop its domains, or leave it out")]
+    NameServed(Name, u32),
     /// No such thing.
     #[error("there is no {0}: `edgecloud ps` lists what runs")]
     NotFound(String),
@@ -98,6 +101,12 @@ pub enum Refusal {
     /// The database does not work.
     #[error("the daemon cannot write down what it does: {0}; see that the disk is not full")]
     Storage(#[from] crate::store::StoreError),
+    /// Something was taken away, but the database does not work.
+    #[error(
+        "it is done, but the daemon could not write that down: {0}; make room on the disk: it is \
+         tried again each second, and a daemon that starts before would undo it"
+    )]
+    Unwritten(#[source] crate::store::StoreError),
     /// What was there is going away.
     #[error("the domain ended before it ran: see its log")]
     Ended,
@@ -117,6 +126,7 @@ impl Refusal {
             Self::OlderToken(_) => ("older-token", 409),
             Self::Withdrawn => ("withdrawn", 403),
             Self::NameTaken(_) => ("name-taken", 409),
+            Self::NameServed(..) => ("name-served", 409),
             Self::NotFound(_) => ("not-found", 404),
             Self::Full(_) => ("full", 507),
             Self::Proof(_) => ("proof", 403),
@@ -129,6 +139,7 @@ impl Refusal {
             Self::Toolstack(_) => ("toolstack", 502),
             Self::Switch(_) => ("switch", 503),
             Self::Storage(_) => ("storage", 507),
+            Self::Unwritten(_) => ("unwritten", 507),
             Self::Ended => ("ended", 502),
         }
     }

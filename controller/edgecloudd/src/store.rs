@@ -7,8 +7,12 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::{PoisonError, RwLock};
 
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefinition,
+    WriteTransaction,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
@@ -34,12 +38,28 @@ const SEEN: &str = "seen";
 
 /// The database does not work.
 #[derive(Debug, thiserror::Error)]
-#[error("the database: {0}")]
-pub struct StoreError(String);
+pub enum StoreError {
+    /// It, or its disk.
+    #[error("the database: {0}")]
+    Database(Box<redb::Error>),
+    /// A row, or the file.
+    #[error("the database: {0}")]
+    Content(String),
+}
+
+impl StoreError {
+    /// Whether the disk refused, now or before.
+    fn needs_opening(&self) -> bool {
+        let Self::Database(error) = self else {
+            return false;
+        };
+        matches!(**error, redb::Error::Io(_) | redb::Error::PreviousIo)
+    }
+}
 
 impl<E: Into<redb::Error>> From<E> for StoreError {
     fn from(error: E) -> Self {
-        Self(error.into().to_string())
+        Self::Database(Box::new(error.into()))
     }
 }
 
@@ -64,9 +84,19 @@ pub struct Remembered {
     pub admissions: BTreeMap<AdmissionKey, AdmissionRecord>,
 }
 
+/// How the database is opened, the first time and again.
+type Open = dyn Fn() -> Result<Database, redb::DatabaseError> + Send + Sync;
+
 /// The daemon's memory.
-#[derive(Debug)]
-pub struct Store(Database);
+///
+/// redb believes nothing any more after the disk refused once: it must be opened again, and repairs
+/// itself then. That is tried with the next change, so a disk that was full for a while costs the
+/// changes of that while.
+pub struct Store {
+    open: Box<Open>,
+    /// Nothing while it cannot be opened.
+    database: RwLock<Option<Database>>,
+}
 
 impl Store {
     /// Opens or creates the file.
@@ -78,9 +108,23 @@ impl Store {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).mode(0o600);
         let made = options.open(file);
-        made.map_err(|error| StoreError(format!("{}: {error}", file.display())))?;
-        let database = Database::create(file)?;
-        let transaction = database.begin_write()?;
+        made.map_err(|error| StoreError::Content(format!("{}: {error}", file.display())))?;
+        let file = file.to_owned();
+        Store::opened_by(move || Database::create(&file))
+    }
+
+    /// Takes the database that this opens: now, and again after its disk refused.
+    ///
+    /// # Errors
+    /// A database that cannot be opened, or does not work.
+    pub fn opened_by(
+        open: impl Fn() -> Result<Database, redb::DatabaseError> + Send + Sync + 'static,
+    ) -> Result<Store, StoreError> {
+        let database = RwLock::new(Some(open()?));
+        let open = Box::new(open);
+        let store = Store { open, database };
+        // Readers find every table from now on.
+        let transaction = store.begin_write()?;
         transaction.open_table(APPLICATIONS)?;
         transaction.open_table(REPLICAS)?;
         transaction.open_table(NAMES)?;
@@ -88,7 +132,30 @@ impl Store {
         transaction.open_table(ADMISSIONS)?;
         transaction.open_table(SINGLES)?;
         transaction.commit()?;
-        Ok(Store(database))
+        Ok(store)
+    }
+
+    fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
+        self.with(|database| Ok(database.begin_write()?))
+    }
+
+    fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
+        self.with(|database| Ok(database.begin_read()?))
+    }
+
+    /// Begins something, on a database that is opened again if the disk had refused.
+    fn with<T>(&self, begin: impl Fn(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Some(database) = &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
+            match begin(database) {
+                Err(error) if error.needs_opening() => {}
+                begun => return begun,
+            }
+        }
+        let database = self.database.write();
+        let mut database = database.unwrap_or_else(PoisonError::into_inner);
+        // Closed first: it has a lock on its file.
+        *database = None;
+        begin(database.insert((self.open)()?))
     }
 
     /// Reads everything.
@@ -96,7 +163,7 @@ impl Store {
     /// # Errors
     /// A database that does not work, or holds what this version cannot read.
     pub fn remembered(&self) -> Result<Remembered, StoreError> {
-        let read = self.0.begin_read()?;
+        let read = self.begin_read()?;
         let mut all = Remembered::default();
         for row in read.open_table(APPLICATIONS)?.iter()? {
             let (key, value) = row?;
@@ -141,8 +208,11 @@ impl Store {
     ///
     /// # Errors
     /// A database that does not work.
-    pub fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let transaction = self.0.begin_write()?;
+    pub fn write<'c>(
+        &self,
+        changes: impl IntoIterator<Item = &'c Change>,
+    ) -> Result<(), StoreError> {
+        let transaction = self.begin_write()?;
         {
             let mut applications = transaction.open_table(APPLICATIONS)?;
             let mut replicas = transaction.open_table(REPLICAS)?;
@@ -199,10 +269,44 @@ impl Store {
 }
 
 fn emit(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(value).map_err(|error| StoreError(error.to_string()))
+    serde_json::to_vec(value).map_err(|error| StoreError::Content(error.to_string()))
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
     let parsed = serde_json::from_slice(bytes);
-    parsed.map_err(|error| StoreError(format!("{error}; written by another version?")))
+    parsed.map_err(|error| StoreError::Content(format!("{error}; written by another version?")))
+}
+
+#[cfg(test)]
+mod tests {
+    use full_disk::FullDisk;
+
+    use super::*;
+
+    /// Full at every instant of a change: it fails as a whole, and with room again the next is taken,
+    /// by the same daemon.
+    #[test]
+    fn a_disk_that_was_full_takes_changes_again() {
+        const WRITES_MAX: u32 = 40;
+        let disk = FullDisk::new().expect("a file");
+        let opened = disk.clone();
+        let store = Store::opened_by(move || opened.open()).expect("a store");
+        let mut failures = 0;
+        for writes in 0..WRITES_MAX {
+            disk.leave(writes);
+            let number = 2 * writes + 1;
+            let written = store.write(&[Change::NextReplica(number)]);
+            failures += u32::from(written.is_err());
+            disk.clear();
+            if written.is_ok() {
+                let next = store.remembered().expect("it reads").next_replica;
+                assert_eq!(next, Some(number));
+            }
+            let again = store.write(&[Change::NextReplica(number + 1)]);
+            again.expect("there is room again");
+            let next = store.remembered().expect("it reads").next_replica;
+            assert_eq!(next, Some(number + 1));
+        }
+        assert!((1..WRITES_MAX).contains(&failures), "{failures} failed");
+    }
 }

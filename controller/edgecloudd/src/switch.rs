@@ -11,7 +11,8 @@ use tokio::process::Command;
 
 use crate::config::{Mac, SwitchConfig};
 use crate::ovs::{
-    Bridge, Counters, Database, Handle, Owner, Probe, Settings, Traced, opener, trace,
+    Bridge, Counters, Database, Handle, Opener, Owner, Probe, Settings, Traced, openers, settled,
+    trace,
 };
 use crate::pipeline::DesiredState;
 
@@ -25,6 +26,8 @@ pub struct SwitchError(pub String);
 pub trait Switch: Send + Sync {
     /// Makes the switch hold what is desired, now and after its restarts; how many messages it took.
     async fn apply(&self, desired: Arc<DesiredState>) -> Result<usize, SwitchError>;
+    /// Waits until no packet is sent any more as the switch's tables were before.
+    async fn settled(&self) -> Result<(), SwitchError>;
     /// Makes the connection tracker forget a zone.
     async fn flush_zone(&self, zone: u16) -> Result<(), SwitchError>;
     /// What the switch holds.
@@ -37,8 +40,8 @@ pub trait Switch: Send + Sync {
     async fn port(&self, interface: &str) -> Result<PortNumber, SwitchError>;
     /// Tells dom0 where a domain is, so that it need not ask, and nobody can answer falsely.
     async fn neighbour(&self, address: IpAddr, mac: [u8; 6]) -> Result<(), SwitchError>;
-    /// The MAC address of a client's connections in a zone, if it has any.
-    async fn opener(&self, zone: u16, client: IpAddr) -> Result<Option<[u8; 6]>, SwitchError>;
+    /// Who opened the connections in a zone.
+    async fn openers(&self, zone: u16) -> Result<Vec<Opener>, SwitchError>;
     /// What would become of a packet.
     async fn trace(&self, probe: &Probe) -> Result<Traced, SwitchError>;
     /// Takes an interface out; fine if it is not there.
@@ -133,6 +136,10 @@ impl Switch for OpenVswitch {
         Ok(applied.sent)
     }
 
+    async fn settled(&self) -> Result<(), SwitchError> {
+        settled(&self.run).await.map_err(told)
+    }
+
     async fn flush_zone(&self, zone: u16) -> Result<(), SwitchError> {
         self.handle.flush_zone(zone).await.map_err(told)
     }
@@ -161,8 +168,8 @@ impl Switch for OpenVswitch {
         run(Command::new("ip").args(tell), "ip").await.map(drop)
     }
 
-    async fn opener(&self, zone: u16, client: IpAddr) -> Result<Option<[u8; 6]>, SwitchError> {
-        opener(&self.run, zone, client).await.map_err(told)
+    async fn openers(&self, zone: u16) -> Result<Vec<Opener>, SwitchError> {
+        openers(&self.run, zone).await.map_err(told)
     }
 
     async fn trace(&self, probe: &Probe) -> Result<Traced, SwitchError> {

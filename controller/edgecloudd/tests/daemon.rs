@@ -9,9 +9,11 @@ use edgecloudd::api::documents::{Launch, Registration, Stop};
 use edgecloudd::config::Config;
 use edgecloudd::daemon::{Daemon, now};
 use edgecloudd::domains::{Domains, DomainsError, Found, Spec};
-use edgecloudd::ovs::{Counters, Probe, Traced};
+use edgecloudd::ovs::{Counters, Opener, Probe, Traced};
 use edgecloudd::pipeline::{DesiredState, Host, ReplicaState, Side};
+use edgecloudd::store::Store;
 use edgecloudd::switch::{Switch, SwitchError};
+use full_disk::FullDisk;
 use manifest::{
     ApplicationNumber, Claims, Device, Digest, Grant, ImageDescriptor, Manifest, Proof, Serial,
     Signed, SigningKey, Token,
@@ -56,6 +58,9 @@ impl Switch for Site {
         let told = self.0.note(format!("apply [{}]", all.join(", ")));
         told.map(|()| 1).map_err(SwitchError)
     }
+    async fn settled(&self) -> Result<(), SwitchError> {
+        self.0.note("settled".to_owned()).map_err(SwitchError)
+    }
     async fn flush_zone(&self, zone: u16) -> Result<(), SwitchError> {
         self.0.note(format!("flush {zone}")).map_err(SwitchError)
     }
@@ -77,8 +82,8 @@ impl Switch for Site {
     async fn neighbour(&self, _: IpAddr, _: [u8; 6]) -> Result<(), SwitchError> {
         Ok(())
     }
-    async fn opener(&self, _: u16, _: IpAddr) -> Result<Option<[u8; 6]>, SwitchError> {
-        Ok(None)
+    async fn openers(&self, _: u16) -> Result<Vec<Opener>, SwitchError> {
+        Ok(Vec::new())
     }
     async fn trace(&self, _: &Probe) -> Result<Traced, SwitchError> {
         Err(SwitchError("it only writes down".to_owned()))
@@ -138,6 +143,22 @@ const IMAGE: &[u8] = b"an ELF";
 
 /// A daemon with its files in a directory, which is kept.
 async fn daemon(directory: &std::path::Path, asked: &Arc<Asked>) -> Arc<Daemon> {
+    let store = Store::open(&directory.join("edgecloudd.redb")).unwrap();
+    daemon_with(store, directory, asked).await
+}
+
+/// A daemon with its database on a disk.
+async fn daemon_on(
+    disk: &FullDisk,
+    directory: &std::path::Path,
+    asked: &Arc<Asked>,
+) -> Arc<Daemon> {
+    let disk = disk.clone();
+    let store = Store::opened_by(move || disk.open()).unwrap();
+    daemon_with(store, directory, asked).await
+}
+
+async fn daemon_with(store: Store, directory: &std::path::Path, asked: &Arc<Asked>) -> Arc<Daemon> {
     let example = include_str!("../example/edgecloudd.toml")
         .replace("/var/lib/edgecloud", &directory.display().to_string())
         .replace(
@@ -161,14 +182,21 @@ async fn daemon(directory: &std::path::Path, asked: &Arc<Asked>) -> Arc<Daemon> 
         dhcp: Side::Host,
     };
     let (switch, domains) = (Arc::new(Site(asked.clone())), Arc::new(Site(asked.clone())));
-    Daemon::start(config, host, switch, domains).await.unwrap()
+    Daemon::start(config, store, host, switch, domains)
+        .await
+        .unwrap()
 }
 
-/// A launch of an application with a number, whose domains have a key of their own.
+/// A launch of an application with a number, whose domains have a key of their own; it serves a
+/// name of its own.
 fn launch(application: u32, holder: u8) -> Launch {
+    launch_serving(&format!("a{application}"), application, holder)
+}
+
+fn launch_serving(name: &str, application: u32, holder: u8) -> Launch {
     let text = format!(
         "name = \"a\"\npublisher = \"{}\"\nexpires = 2099-01-01T00:00:00Z\n\
-         [[serve]]\nas = \"a.isp.example\"\ntcp = [443]\n[bill]\naccount = \"a\"\n",
+         [[serve]]\nas = \"{name}.isp.example\"\ntcp = [443]\n[bill]\naccount = \"a\"\n",
         key(1).public()
     );
     let manifest = Manifest::from_toml(&text).unwrap();
@@ -264,6 +292,22 @@ async fn a_domain_that_cannot_be_made_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_name_is_served_by_one_application() {
+    let (directory, asked) = (tempfile::tempdir().unwrap(), Arc::default());
+    let daemon = daemon(directory.path(), &asked).await;
+    daemon.launch(launch(7, 4)).await.unwrap();
+    let claim = || launch_serving("a7", 8, 5);
+    let refusal = daemon.launch(claim()).await.unwrap_err();
+    assert_eq!(refusal.name_and_status(), ("name-served", 409));
+    // A second replica is no other application, and who is gone serves nothing.
+    daemon.launch(launch(7, 4)).await.unwrap();
+    for name in ["a-1", "a-2"] {
+        daemon.stop(name, Stop { drain_seconds: 0 }).await.unwrap();
+    }
+    daemon.launch(claim()).await.unwrap();
+}
+
+#[tokio::test]
 async fn only_a_domain_with_its_key_becomes_live_and_no_neighbour_in_its_place() {
     let (directory, asked) = (tempfile::tempdir().unwrap(), Arc::default());
     let daemon = daemon(directory.path(), &asked).await;
@@ -303,7 +347,7 @@ async fn only_a_domain_with_its_key_becomes_live_and_no_neighbour_in_its_place()
         "live"
     );
     assert_eq!(daemon.state(two, None).await.unwrap().state, "starting");
-    let name = "a.isp.example".parse().unwrap();
+    let name = "a7.isp.example".parse().unwrap();
     let served = daemon.interest().borrow().served[&name].clone();
     assert_eq!(served, [one, "fd00:1::2".parse().unwrap()].into());
 }
@@ -336,4 +380,59 @@ async fn what_was_is_again_after_a_restart() {
         "{calls:?}"
     );
     assert_eq!(second.domains().domains.len(), 1);
+}
+
+/// With a full disk nobody new is launched, but who is revoked is cut; that is written once there is
+/// room, and is not undone by a restart.
+#[tokio::test]
+async fn a_full_disk_keeps_nobody_who_is_revoked() {
+    let (directory, asked) = (tempfile::tempdir().unwrap(), Arc::<Asked>::default());
+    let disk = FullDisk::new().unwrap();
+    let first = daemon_on(&disk, directory.path(), &asked).await;
+    first.launch(launch(7, 4)).await.unwrap();
+    first.launch(launch(8, 5)).await.unwrap();
+    disk.leave(0);
+    asked.take();
+    let refused = first.launch(launch(9, 6)).await.unwrap_err();
+    assert_eq!(refused.name_and_status().0, "storage");
+    let refused = first.revoke(7).await.unwrap_err();
+    assert_eq!(refused.name_and_status().0, "unwritten");
+    let calls = asked.take();
+    let flushed = calls.iter().position(|call| call.starts_with("flush"));
+    let applied = calls.iter().position(|call| call == "apply [2 Starting]");
+    assert!(flushed.is_some() && applied < flushed, "{calls:?}");
+
+    let is_withdrawn = |daemon: &Daemon| {
+        let all = daemon.applications().applications;
+        let application = all.iter().find(|application| application.number == 7);
+        application.expect("it is known").withdrawn.is_some()
+    };
+    assert!(is_withdrawn(&first));
+    let copy = disk.copy().unwrap();
+    let before = daemon_on(&copy, directory.path(), &Arc::default()).await;
+    assert!(!is_withdrawn(&before), "it was written on a full disk");
+    disk.clear();
+    // The next change is written after it.
+    first.stop("a-2", Stop { drain_seconds: 0 }).await.unwrap();
+    let copy = disk.copy().unwrap();
+    let second = daemon_on(&copy, directory.path(), &Arc::default()).await;
+    assert!(is_withdrawn(&second), "it is undone");
+}
+
+/// An appliance that hears that it drains closes its listeners at once: nobody may be on the way to it.
+#[tokio::test]
+async fn a_domain_hears_that_it_drains_when_the_switch_has_settled() {
+    let (directory, asked) = (tempfile::tempdir().unwrap(), Arc::<Asked>::default());
+    let daemon = daemon(directory.path(), &asked).await;
+    let address = daemon.launch(launch(7, 4)).await.unwrap().addresses[0];
+    asked.take();
+    let stopping = Arc::clone(&daemon);
+    let stop = Stop { drain_seconds: 60 };
+    let stopping = tokio::spawn(async move { stopping.stop("a-1", stop).await });
+    let told = daemon.state(address, Some("starting")).await.unwrap();
+    assert_eq!(told.state, "draining");
+    let calls = asked.take();
+    let place = |call: &str| calls.iter().position(|c| c == call).expect(call);
+    assert!(place("apply [1 Draining]") < place("settled"), "{calls:?}");
+    stopping.abort();
 }

@@ -81,6 +81,14 @@ impl Outcome {
         }
     }
 
+    /// For how much it is permitted, if it costs anything.
+    pub fn price(&self) -> Option<&Price> {
+        match self {
+            Self::Priced { price, .. } => Some(price),
+            _ => None,
+        }
+    }
+
     /// `granted`, `narrowed`, `priced` or `refused`.
     pub fn as_str(&self) -> &'static str {
         match self {

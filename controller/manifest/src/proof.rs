@@ -10,9 +10,9 @@ use crate::signed::{Document, OpenError, Signed};
 use crate::time::Timestamp;
 use crate::token::{Digest, Token};
 
-/// Nonces that a host has given out and not got back. A domain needs one at a time; when there
-/// are more, the oldest is forgotten, so a flood costs those who flood.
-pub const CHALLENGES_MAX: usize = 1024;
+/// Nonces that a host has given to one domain and not got back. A domain needs one at a time; when
+/// there are more, its oldest is forgotten, so a flood costs who floods and nobody else.
+pub const CHALLENGES_MAX: usize = 16;
 /// How long a nonce can be used: longer than a domain takes to sign, shorter than a restart.
 pub const CHALLENGE_SECONDS_MAX: u64 = 30;
 
@@ -73,7 +73,7 @@ pub enum ProofRefusal {
     Late,
 }
 
-/// The nonces that a host has given out. Nonces are random and public, so finding one by its hash
+/// The nonces that a host has given to one domain. Nonces are random and public, so finding one by its hash
 /// tells nobody anything.
 #[derive(Debug, Default)]
 pub struct ReplayWindow {

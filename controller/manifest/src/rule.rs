@@ -445,7 +445,8 @@ pub struct Serve {
     pub name: Name,
     /// At which ports.
     pub services: Services,
-    /// For whom; all clients unless the manifest says otherwise.
+    /// For whom; all clients unless the manifest says otherwise. A range with none of the operator's
+    /// clients in it is behind the backhaul.
     pub from: Source,
 }
 

@@ -203,9 +203,25 @@ impl Message {
     /// # Errors
     /// What of it the version does not have, does not fit, or depends on what is not there.
     pub fn emit(&self, header: Header) -> Result<Vec<u8>, EmitError> {
-        let mut to = Writer::new();
-        self.emit_part(&mut to, header)?;
-        Ok(to.into_bytes())
+        let mut bytes = Vec::new();
+        self.emit_into(&mut bytes, header)?;
+        Ok(bytes)
+    }
+
+    /// Writes the message behind what there is, so that many can be sent at once without memory for
+    /// each. On an error nothing is added.
+    ///
+    /// # Errors
+    /// As [`Message::emit`].
+    pub fn emit_into(&self, bytes: &mut Vec<u8>, header: Header) -> Result<(), EmitError> {
+        let before = bytes.len();
+        let mut to = Writer::behind(std::mem::take(bytes));
+        let emitted = self.emit_part(&mut to, header);
+        *bytes = to.into_bytes();
+        if emitted.is_err() {
+            bytes.truncate(before);
+        }
+        emitted
     }
 
     pub(crate) fn emit_part(&self, to: &mut Writer, header: Header) -> Emitted {
@@ -510,5 +526,22 @@ mod tests {
         assert_eq!(long.emit(header), Err(EmitError::TooLong("message")));
         let most = Message::EchoRequest(vec![0; 65_527]);
         assert_eq!(most.emit(header).map(|bytes| bytes.len()), Ok(65_535));
+        let mut stream = Message::BarrierRequest.emit(header).unwrap();
+        let error = long.emit_into(&mut stream, header).unwrap_err();
+        assert_eq!((error, stream.len()), (EmitError::TooLong("message"), 8));
+    }
+
+    #[test]
+    fn messages_one_behind_the_other_are_what_each_is_alone() {
+        let header = Header {
+            version: Version::V15,
+            xid: 1,
+        };
+        let bytes = flow_mod(&[0x80, 0, 4 << 1, 6, 1, 2, 3, 4, 5, 6], &[]);
+        let (_, message) = Message::parse(&bytes).unwrap();
+        let mut stream = vec![0xaa; 3];
+        message.emit_into(&mut stream, header).unwrap();
+        message.emit_into(&mut stream, header).unwrap();
+        assert_eq!(stream, [&[0xaa; 3][..], &bytes, &bytes].concat());
     }
 }

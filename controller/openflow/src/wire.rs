@@ -147,8 +147,14 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    /// Writes behind these bytes.
     pub(crate) fn new() -> Writer {
         Writer::default()
+    }
+
+    /// Writes behind these bytes.
+    pub(crate) const fn behind(bytes: Vec<u8>) -> Writer {
+        Writer { bytes }
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {

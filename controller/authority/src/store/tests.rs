@@ -1,8 +1,4 @@
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use full_disk::FullDisk;
 
 use super::audit::{Broken, Entry, verify};
 use super::*;
@@ -116,61 +112,14 @@ fn a_changed_audit_log_shows() {
     std::fs::remove_file(file).unwrap();
 }
 
-/// A disk that takes so many more writes, and is full then.
-#[derive(Clone, Debug)]
-struct Disk(Arc<File>, Arc<AtomicU32>);
-
-impl Disk {
-    fn charge(&self) -> io::Result<()> {
-        let less = |left: u32| left.checked_sub(1);
-        let charged = self
-            .1
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-        charged.map_err(|_| io::ErrorKind::StorageFull)?;
-        Ok(())
-    }
-}
-
-impl redb::StorageBackend for Disk {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(out, offset)
-    }
-
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        self.charge()?;
-        self.0.set_len(length)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.charge()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.charge()?;
-        self.0.write_all_at(data, offset)
-    }
-}
-
 /// Full at every instant of a decision: it fails as a whole, and with room again the next one
 /// goes on where the last durable one was.
 #[test]
 fn a_full_disk_loses_no_decision_and_gives_no_serial_twice() {
     const WRITES_MAX: u32 = 40;
-    let name = format!("authority-disk-{}.redb", std::process::id());
-    let path = std::env::temp_dir().join(name);
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&path);
-    let left = Arc::new(AtomicU32::new(u32::MAX));
-    let disk = Disk(Arc::new(file.unwrap()), Arc::clone(&left));
-    let open = move || Database::builder().create_with_backend(disk.clone());
-    let store = Store::opened_by(Box::new(open)).unwrap();
+    let disk = FullDisk::new().unwrap();
+    let opened = disk.clone();
+    let store = Store::opened_by(Box::new(move || opened.open())).unwrap();
     let decide = || -> Result<Serial, StoreError> {
         let transaction = store.begin()?;
         let serial = transaction.next_serial()?;
@@ -182,12 +131,12 @@ fn a_full_disk_loses_no_decision_and_gives_no_serial_twice() {
     };
     let (mut last, mut failures) = (Serial(0), 0);
     for writes in 0..WRITES_MAX {
-        left.store(writes, Ordering::Relaxed);
+        disk.leave(writes);
         match decide() {
             Ok(serial) => assert!(serial > std::mem::replace(&mut last, serial)),
             Err(_) => failures += 1,
         }
-        left.store(u32::MAX, Ordering::Relaxed);
+        disk.clear();
         let serial = decide().expect("there is room again");
         assert!(serial > std::mem::replace(&mut last, serial));
     }
@@ -203,5 +152,4 @@ fn a_full_disk_loses_no_decision_and_gives_no_serial_twice() {
         .count() as u64;
     // What failed may have become durable without being told; what was told is there.
     assert_eq!(granted, last.0);
-    std::fs::remove_file(path).unwrap();
 }

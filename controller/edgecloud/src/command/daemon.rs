@@ -144,7 +144,10 @@ pub(crate) async fn revoke(
             )
             .await?
         }
-        (None, None) => return Err(Failure::Wrong("name an application, or --list".to_owned())),
+        (None, None) => {
+            let wrong = "give the application's number, as `edgecloud ps` shows it, or --list FILE";
+            return Err(Failure::Wrong(wrong.to_owned()));
+        }
     };
     let text = table(
         std::slice::from_ref(&document),

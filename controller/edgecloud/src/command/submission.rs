@@ -116,6 +116,7 @@ fn offer(told: &Value, path: &Path, authority: &Authority) -> Result<Report, Fai
             "index": index,
             "outcome": answer.outcome.as_str(),
             "rule": rule,
+            "price": answer.outcome.price().map(ToString::to_string),
             "policy": answer.policy,
             "reason": answer.reason,
         })
@@ -125,7 +126,9 @@ fn offer(told: &Value, path: &Path, authority: &Authority) -> Result<Report, Fai
     let mut text = format!("{}\n", out.display());
     for answer in &answers {
         let line = ["index", "outcome", "rule"].map(|member| cell(&answer[member]));
-        text += &format!("  {}\n", line.join("  "));
+        let price = answer["price"].as_str();
+        let price = price.map_or(String::new(), |price| format!("  for {price}"));
+        text += &format!("  {}{price}\n", line.join("  "));
         let because = ["policy", "reason"].map(|member| cell(&answer[member]));
         text += &format!("      by {}: {}\n", because[0], because[1]);
     }

@@ -2,6 +2,7 @@
 //! interface, and with a daemon's socket.
 
 mod daemon;
+mod mistakes;
 mod place;
 
 use place::{Authority, Place};

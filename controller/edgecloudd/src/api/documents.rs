@@ -273,7 +273,12 @@ pub struct DomainState {
 pub struct Admit {
     /// The client.
     pub address: IpAddr,
-    /// Its MAC address; without it, the one that its latest connections to the application had.
+    /// The port of its connection to the application by which it asked for this: its MAC address is that
+    /// connection's.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// Its MAC address; without it and without a port the one that it has been let through with, or that
+    /// all its connections to the application have.
     #[serde(default)]
     pub mac: Option<String>,
     /// Kilobits a second, both directions together; without it, the application's limit.

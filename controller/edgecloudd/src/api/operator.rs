@@ -175,6 +175,13 @@ async fn metrics(State(daemon): Shared) -> String {
         "Whether the switch holds what is desired.",
         &ready,
     );
+    let refused = plain(numbers.connections_refused);
+    family(
+        "metadata_connections_refused_total",
+        "counter",
+        "Connections of domains that had too many at the metadata service.",
+        &refused,
+    );
     let sent = plain(numbers.sent);
     family(
         "switch_messages_total",

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::{Extension, Router};
@@ -46,8 +47,8 @@ pub async fn serve_operator(listener: UnixListener, router: Router) {
     }
 }
 
-/// Serves domains, for ever.
-pub async fn serve_domains(listener: TcpListener, router: Router) {
+/// Serves domains, for ever; counts the connections that are too many for one.
+pub async fn serve_domains(listener: TcpListener, router: Router, refused: Arc<AtomicUsize>) {
     let places = Arc::new(Semaphore::new(DOMAINS_MAX));
     let addresses = Places::new(CONNECTIONS_PER_DOMAIN_MAX);
     loop {
@@ -63,6 +64,7 @@ pub async fn serve_domains(listener: TcpListener, router: Router) {
         };
         // Closed at once, for the next one may be another's.
         let Some(counted) = addresses.take(from.ip()) else {
+            refused.fetch_add(1, Ordering::Relaxed);
             continue;
         };
         let router = router.clone().layer(Extension(from));

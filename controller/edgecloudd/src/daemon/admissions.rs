@@ -1,5 +1,6 @@
 //! Clients that appliances let through, within what their tokens grant.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ impl Daemon {
         }
         let mac = match &request.mac {
             Some(text) => text.parse().map_err(Refusal::Malformed)?,
-            None => self.mac_of(application, client).await?,
+            None => self.mac_of(application, client, request.port).await?,
         };
         let Mac(bytes) = mac;
         if bytes[0] & 1 != 0 || bytes == self.host.gateway {
@@ -114,17 +115,36 @@ impl Daemon {
         }
     }
 
-    /// The MAC address of a client's connections to an application, as the switch saw it.
-    async fn mac_of(&self, application: u32, client: IpAddr) -> Result<Mac, Refusal> {
-        let zone = lock(&self.state).zone_for(application);
+    /// The MAC address of a client: of the connection that it logged in by, where the appliance says
+    /// which; else the one that it was let through with, or that all its connections have. Who only takes
+    /// a client's address, and opens connections beside it, is not let through in its place.
+    async fn mac_of(
+        &self,
+        application: u32,
+        client: IpAddr,
+        port: Option<u16>,
+    ) -> Result<Mac, Refusal> {
+        let (zone, known) = {
+            let state = lock(&self.state);
+            let known = state.admissions.get(&(application, client));
+            let known = known.filter(|record| !record.ending);
+            (state.zone_for(application), known.map(|record| record.mac))
+        };
+        if let (None, Some(mac)) = (port, known) {
+            return Ok(Mac(mac));
+        }
         let zone = zone.ok_or(Refusal::NotADomain)?;
-        let opener = self.switch.opener(zone, client).await;
-        let opener = opener.map_err(|error| Refusal::Switch(error.to_string()))?;
-        // Who was let through and only changes its time may have no connection to the appliance now.
-        let state = lock(&self.state);
-        let known = state.admissions.get(&(application, client));
-        let mac = opener.or(known.map(|record| record.mac));
-        mac.map(Mac).ok_or(Refusal::UnknownClient(client))
+        let listed = self.listings.after_now(zone, self.switch.openers(zone));
+        let listed = listed.await;
+        let listed = listed.map_err(|error| Refusal::Switch(error.to_string()))?;
+        let own = listed.iter().filter(|opener| {
+            opener.client.ip() == client && port.is_none_or(|port| opener.client.port() == port)
+        });
+        let macs: BTreeSet<[u8; 6]> = own.map(|opener| opener.mac).collect();
+        match macs.first() {
+            Some(mac) if macs.len() == 1 => Ok(Mac(*mac)),
+            _ => Err(Refusal::UnknownClient(client)),
+        }
     }
 
     /// Ends what expired, beside what else is done.
@@ -143,10 +163,10 @@ impl Daemon {
 
     /// Takes the flows away, hears what they counted, and forgets the admissions.
     async fn end_these(&self, keys: &[AdmissionKey]) -> Result<Vec<Admission>, Refusal> {
-        let ((), changed) = self.change(|state| Ok(((), state.ends(keys))))?;
+        let ((), changed, _) = self.take_away(|state| Ok(((), state.ends(keys))))?;
         self.applied(changed).await?;
         self.account().await?;
-        let (ended, _) = self.change(|state| {
+        let (ended, _, _) = self.take_away(|state| {
             let ending = keys.iter().filter_map(|key| {
                 let record = state.admissions.get(key)?;
                 // It may have been let through again meanwhile.

@@ -1,11 +1,14 @@
 //! Launching: a token, an image and a key become a replica.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use data_encoding::BASE64;
-use manifest::{Device, Digest, ImageDescriptor, SignedImageDescriptor, SigningKey, Token};
+use manifest::{
+    Device, Digest, ImageDescriptor, Name, Rule, SignedImageDescriptor, SigningKey, Token,
+};
 use sha2::Digest as _;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::oneshot;
@@ -104,6 +107,9 @@ impl Daemon {
                 return Err(Refusal::Withdrawn);
             }
         }
+        if let Some((name, holder)) = served_by_another(state, token) {
+            return Err(Refusal::NameServed(name, holder));
+        }
         let zone = state.zone_for(application).ok_or(Refusal::Full("zone"))?;
         let number = state.replica_number().ok_or(Refusal::Full("place"))?;
         let name = checked.launch.name.clone();
@@ -156,6 +162,28 @@ impl Daemon {
         ];
         Ok((number, changes))
     }
+}
+
+/// A name that a token would serve and another application that is here does, and which.
+fn served_by_another(state: &State, token: &Token) -> Option<(Name, u32)> {
+    let wanted = served(token);
+    state.applications.iter().find_map(|(number, application)| {
+        let is_other = *number != token.number().get() && application.record.withdrawn.is_none();
+        let is_here = state.replicas_of(*number).next().is_some();
+        let names = (is_other && is_here).then(|| served(&application.token))?;
+        let name = wanted.intersection(&names).next()?;
+        Some((name.clone(), *number))
+    })
+}
+
+/// The names that a token serves.
+fn served(token: &Token) -> BTreeSet<Name> {
+    let grants = token.grants().iter();
+    let names = grants.filter_map(|grant| match &grant.rule {
+        Rule::Serve(rule) => Some(rule.name.clone()),
+        _ => None,
+    });
+    names.collect()
 }
 
 /// The application's name and the replica's number.

@@ -13,6 +13,7 @@
 
 mod admissions;
 mod launch;
+mod listings;
 mod requests;
 mod start;
 mod supervise;
@@ -35,7 +36,7 @@ use crate::names::{Interest, Learned};
 use crate::pipeline::Host;
 use crate::refusal::Refusal;
 use crate::state::{Change, ReplicaRecord, State};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::switch::Switch;
 
 pub use start::StartError;
@@ -56,9 +57,12 @@ pub struct Daemon {
     host: Host,
     store: Store,
     state: Mutex<State>,
+    /// What was taken away though the disk refused it; locked after the state.
+    unwritten: Mutex<Vec<Change>>,
     switch: Arc<dyn Switch>,
     domains: Arc<dyn Domains>,
-    nonces: Mutex<ReplayWindow>,
+    /// By replica: what one asks for takes nothing from the others.
+    nonces: Mutex<BTreeMap<u32, ReplayWindow>>,
     supervisors: Mutex<BTreeMap<u32, AbortHandle>>,
     /// The number of the last change.
     changed: watch::Sender<u64>,
@@ -67,6 +71,10 @@ pub struct Daemon {
     interest: watch::Sender<Interest>,
     /// Messages to the switch since the start.
     sent: AtomicUsize,
+    /// Who opened connections, as the switch listed them last.
+    listings: listings::Listings,
+    /// Connections of domains that had too many.
+    connections_refused: Arc<AtomicUsize>,
     /// Held while the switch is asked what it counted: answers are added in their order.
     accounting: tokio::sync::Mutex<()>,
 }
@@ -95,11 +103,51 @@ impl Daemon {
         if changes.is_empty() {
             return Ok((told, *self.changed.borrow()));
         }
-        self.store.write(&changes)?;
+        self.write(&changes)?;
+        Ok((told, self.take(&mut state, changes)))
+    }
+
+    /// As [`Daemon::change`], for what takes something away: it is done even if it cannot be written
+    /// down, for who has to be cut off must not stay because a disk is full. It is written with the
+    /// next change that can be, before it. Comes with why it is not written.
+    fn take_away<T>(
+        &self,
+        decide: impl FnOnce(&State) -> Result<(T, Vec<Change>), Refusal>,
+    ) -> Result<(T, u64, Option<StoreError>), Refusal> {
+        let mut state = lock(&self.state);
+        let (told, changes) = decide(&state)?;
+        if changes.is_empty() {
+            return Ok((told, *self.changed.borrow(), None));
+        }
+        let error = self.write(&changes).err();
+        if let Some(error) = &error {
+            tracing::error!(%error, "done, but not written down yet: a daemon that starts now would undo it");
+            lock(&self.unwritten).extend_from_slice(&changes);
+        }
+        Ok((told, self.take(&mut state, changes), error))
+    }
+
+    /// Writes changes down, after those that could not be.
+    fn write(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let mut unwritten = lock(&self.unwritten);
+        self.store.write(unwritten.iter().chain(changes))?;
+        unwritten.clear();
+        Ok(())
+    }
+
+    /// Writes what could not be written, if there is room now.
+    fn write_unwritten(&self) {
+        let _state = lock(&self.state);
+        if !lock(&self.unwritten).is_empty() && self.write(&[]).is_ok() {
+            tracing::info!("what was not written down is now");
+        }
+    }
+
+    fn take(&self, state: &mut State, changes: Vec<Change>) -> u64 {
         for change in changes {
             state.take(change);
         }
-        Ok((told, self.note(&state)))
+        self.note(state)
     }
 
     /// Changes what is not written down: where replicas run.

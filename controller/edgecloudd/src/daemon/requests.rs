@@ -1,7 +1,8 @@
 //! What operators and domains ask.
 
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use data_encoding::BASE64;
@@ -34,6 +35,8 @@ pub struct Numbers {
     pub is_ready: bool,
     /// How often domains were started again.
     pub restarts: u64,
+    /// Connections to the metadata service that were closed at once, for the domain had too many.
+    pub connections_refused: usize,
 }
 
 impl Daemon {
@@ -174,6 +177,11 @@ impl Daemon {
         Ok(Accounts { accounts })
     }
 
+    /// Where connections of domains that had too many are counted.
+    pub fn connections_refused(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.connections_refused)
+    }
+
     /// For the metrics.
     pub fn numbers(&self) -> Numbers {
         let state = lock(&self.state);
@@ -195,6 +203,7 @@ impl Daemon {
             names: state.names.len(),
             sent: self.sent.load(Ordering::Relaxed),
             is_ready: self.is_ready(),
+            connections_refused: self.connections_refused.load(Ordering::Relaxed),
             restarts: state
                 .replicas
                 .values()
@@ -222,11 +231,12 @@ impl Daemon {
     /// # Errors
     /// No domain asks.
     pub fn challenge(&self, address: IpAddr) -> Result<Challenge, Refusal> {
-        let (_, _, _, token) = self.asking(address)?;
+        let (number, _, _, token) = self.asking(address)?;
         let mut nonce = [0; 32];
         let drawn = getrandom::fill(&mut nonce);
         drawn.map_err(|error| Refusal::Malformed(format!("no random numbers: {error}")))?;
-        lock(&self.nonces).issue(nonce, now());
+        let mut nonces = lock(&self.nonces);
+        nonces.entry(number).or_default().issue(nonce, now());
         Ok(Challenge {
             nonce: BASE64.encode(&nonce),
             token: BASE64.encode(&token),
@@ -249,7 +259,10 @@ impl Daemon {
             return Err(manifest::ProofRefusal::OtherToken.into());
         }
         let proof = decode("proof", &registration.proof)?;
-        lock(&self.nonces).check(&proof, &token, &bytes, now())?;
+        let mut nonces = lock(&self.nonces);
+        let window = nonces.entry(number).or_default();
+        window.check(&proof, &token, &bytes, now())?;
+        drop(nonces);
         self.change_replica(number, |record| record.registered = true)?;
         tracing::info!(domain = replica.record.name, "registered");
         Ok(())
@@ -289,7 +302,8 @@ impl Daemon {
         self.applied(changed).await
     }
 
-    /// A domain's state: at once, or as soon as it is another than the one that it knows.
+    /// A domain's state: at once, or as soon as it is another than the one that it knows and the
+    /// switch has learned of that.
     ///
     /// # Errors
     /// No domain asks.
@@ -304,11 +318,26 @@ impl Daemon {
             changed.borrow_and_update();
             let (_, replica, ..) = self.asking(address)?;
             let state = word(replica.record.state());
-            let news = tokio::time::timeout_at(deadline, changed.changed());
-            if known != Some(state) || news.await.is_err() {
-                let state = state.to_owned();
-                return Ok(DomainState { state });
+            if known.is_some_and(|known| known != state) {
+                // Who hears that he drains may end at once: the switch has to know it before, or
+                // it still sends him clients, and so must what its datapath remembers. One that is
+                // away keeps nobody from hearing it.
+                let number = *self.changed.borrow();
+                let is_applied = self.applied(number).await.is_ok();
+                if is_applied
+                    && replica.record.state() == ReplicaState::Draining
+                    && let Err(error) = self.switch.settled().await
+                {
+                    tracing::warn!(%error, "the switch may still send clients to who drains");
+                }
+            } else if known.is_some() {
+                let news = tokio::time::timeout_at(deadline, changed.changed());
+                if news.await.is_ok() {
+                    continue;
+                }
             }
+            let state = state.to_owned();
+            return Ok(DomainState { state });
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
-use manifest::{ReplayWindow, RevocationList, Signed, Token};
+use manifest::{RevocationList, Signed, Token};
 use tokio::sync::watch;
 
 use super::{ACCOUNT_EVERY, Daemon, TIDY_EVERY, lock};
@@ -41,13 +41,13 @@ impl Daemon {
     /// A part of the host that does not work.
     pub async fn start(
         config: Config,
+        store: Store,
         host: Host,
         switch: Arc<dyn Switch>,
         domains: Arc<dyn Domains>,
     ) -> Result<Arc<Daemon>, StartError> {
         let verifier = config.verifier();
         let verifier = verifier.map_err(|error| StartError::Config(error.to_string()))?;
-        let store = Store::open(&config.directory.join("edgecloudd.redb"))?;
         let state = recall(store.remembered()?, &config);
         let interest = state.interest();
         let daemon = Arc::new(Daemon {
@@ -56,14 +56,17 @@ impl Daemon {
             host,
             store,
             state: Mutex::new(state),
+            unwritten: Mutex::default(),
             switch,
             domains,
-            nonces: Mutex::new(ReplayWindow::default()),
+            nonces: Mutex::default(),
             supervisors: Mutex::new(BTreeMap::new()),
             changed: watch::Sender::new(1),
             applied: watch::Sender::new(0),
             interest: watch::Sender::new(interest),
             sent: AtomicUsize::new(0),
+            listings: super::listings::Listings::default(),
+            connections_refused: Arc::default(),
             accounting: tokio::sync::Mutex::new(()),
         });
         daemon.find_all().await?;
@@ -127,6 +130,7 @@ impl Daemon {
     /// Tokens that expired, and names that nobody needs.
     fn tidy(self: &Arc<Self>) {
         let now = super::now();
+        self.write_unwritten();
         let tidied = self.change(|state| Ok(((), state.stale_names(now))));
         let expired = self.withdraw_expired(now);
         self.end_admissions(now);

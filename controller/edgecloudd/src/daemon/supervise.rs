@@ -164,20 +164,21 @@ impl Daemon {
     pub(super) async fn give_up(&self, number: u32, spec: &Spec) {
         self.note_running(number, None);
         self.clear(spec).await;
-        let removed = self.change(|state| {
+        let removed = self.take_away(|state| {
             let known = state.replicas.contains_key(&number);
             let changes = known.then_some(Change::NoReplica(number));
             Ok(((), changes.into_iter().collect()))
         });
         match removed {
-            Ok(((), changed)) => {
+            Ok(((), changed, _)) => {
                 if let Err(error) = self.applied(changed).await {
                     tracing::error!(%error, "a removal was not told to the switch");
                 }
             }
-            Err(error) => tracing::error!(%error, "a removal was not written down"),
+            Err(error) => tracing::error!(%error, "not removed"),
         }
         lock(&self.supervisors).remove(&number);
+        lock(&self.nonces).remove(&number);
     }
 
     /// Ends a domain and removes its port, as far as they are there.

@@ -46,22 +46,23 @@ impl Daemon {
     /// Takes an application back: its connections are cut, its domains destroyed.
     ///
     /// # Errors
-    /// There is none, or the switch did not do it.
+    /// There is none, or the switch did not do it; or it is done, but not written down.
     pub async fn revoke(self: &Arc<Self>, application: u32) -> Result<Revoked, Refusal> {
-        let (told, changed) = self.change(|state| {
+        let (told, changed, unwritten) = self.take_away(|state| {
             if !state.applications.contains_key(&application) {
                 return Err(Refusal::NotFound(format!("application {application}")));
             }
             Ok(withdrawal(state, &[application], Withdrawn::Revoked))
         })?;
         self.cut(&told, changed).await?;
-        Ok(told)
+        unwritten.map_or(Ok(told), |error| Err(Refusal::Unwritten(error)))
     }
 
     /// Takes over the authority's list of revocations.
     ///
     /// # Errors
-    /// It is not the authority's, or not newer than what is here.
+    /// It is not the authority's, or not newer than what is here; or it is done, but not written
+    /// down.
     pub async fn take_revocations(self: &Arc<Self>, list: &str) -> Result<Revoked, Refusal> {
         let bytes = BASE64.decode(list.as_bytes());
         let bytes = bytes.map_err(|error| Refusal::Malformed(format!("`list`: {error}")))?;
@@ -69,7 +70,7 @@ impl Daemon {
         let list = signed
             .map_err(|error| Refusal::Malformed(format!("`list`: {error}")))?
             .into_document();
-        let (told, changed) = self.change(|state| {
+        let (told, changed, unwritten) = self.take_away(|state| {
             if !list.supersedes(&state.revocations) {
                 return Err(Refusal::OldRevocations {
                     found: list.number(),
@@ -85,12 +86,13 @@ impl Daemon {
             Ok((told, changes))
         })?;
         self.cut(&told, changed).await?;
-        Ok(told)
+        unwritten.map_or(Ok(told), |error| Err(Refusal::Unwritten(error)))
     }
 
     /// Withdraws what has expired.
     pub(super) fn withdraw_expired(self: &Arc<Self>, now: Timestamp) -> Result<(), Refusal> {
-        let (told, changed) = self.change(|state| {
+        // That it is not written down costs nothing: it expires after a restart again.
+        let (told, changed, _) = self.take_away(|state| {
             let expired: Vec<u32> = active(state)
                 .filter(|(_, token)| token.expires() <= now)
                 .map(|(number, _)| number)

@@ -16,6 +16,10 @@ use crate::config::Mac;
 
 /// The template that images are rendered from, too.
 const TEMPLATE: &str = include_str!("../../../../xen-configs/appliance.cfg.in");
+/// Where Xen's toolstack has its hotplug scripts.
+const SCRIPTS: &str = "/etc/xen/scripts";
+/// What plugs an interface into the switch: our own program (`controller/vif`), or else Xen's script.
+const VIF_SCRIPTS: [&str; 2] = ["vif-edgecloud", "vif-openvswitch"];
 /// Where xenconsoled writes what domains say.
 const CONSOLES: &str = "/var/log/xen/console";
 
@@ -24,12 +28,27 @@ const CONSOLES: &str = "/var/log/xen/console";
 pub struct Xl {
     directory: PathBuf,
     bridge: String,
+    scripts: PathBuf,
 }
 
 impl Xl {
     /// With configurations in a directory and interfaces on a bridge.
     pub fn new(directory: PathBuf, bridge: String) -> Xl {
-        Xl { directory, bridge }
+        let scripts = SCRIPTS.into();
+        Xl {
+            directory,
+            bridge,
+            scripts,
+        }
+    }
+
+    /// The first script that this host has.
+    fn vif_script(&self) -> &'static str {
+        let [ours, xens] = VIF_SCRIPTS;
+        match self.scripts.join(ours).exists() {
+            true => ours,
+            false => xens,
+        }
     }
 
     /// What `xl create` reads.
@@ -44,11 +63,11 @@ impl Xl {
             .replace("@MEMORY@", &memory)
             .replace("@COMMAND_LINE@", "\"\"");
         let mac = Mac(spec.mac);
-        let bridge = &self.bridge;
+        let (bridge, script) = (&self.bridge, self.vif_script());
         // Writing to a String does not fail.
         let _ = writeln!(
             text,
-            "vif = [\"mac={mac},bridge={bridge},script=vif-openvswitch\"]"
+            "vif = [\"mac={mac},bridge={bridge},script={script}\"]"
         );
         if let Some(disk) = &spec.disk {
             let _ = writeln!(
@@ -209,7 +228,9 @@ mod tests {
 
     #[test]
     fn a_configuration_has_everything_and_no_secret() {
-        let xl = Xl::new("/tmp".into(), "edgecloud".to_owned());
+        let scripts = tempfile::tempdir().unwrap();
+        let mut xl = Xl::new("/tmp".into(), "edgecloud".to_owned());
+        xl.scripts = scripts.path().into();
         let text = xl.configuration(&spec());
         for line in [
             "name = \"photos-7\"",
@@ -222,6 +243,9 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }
         assert!(!text.contains('@') && !text.contains("SECRET"), "{text}");
+        std::fs::write(scripts.path().join("vif-edgecloud"), "").unwrap();
+        let text = xl.configuration(&spec());
+        assert!(text.contains("script=vif-edgecloud"), "{text}");
     }
 
     #[test]

@@ -19,7 +19,10 @@ const HELLO_MAX: usize = 256;
 pub struct Connection {
     deframer: Deframer,
     agreed: bool,
+    /// What is to be sent, behind what was sent.
     out: Vec<u8>,
+    /// How much at the beginning of `out` was sent.
+    sent: usize,
     /// How much of `out` are answers to echoes, at most.
     echoes: usize,
     received: VecDeque<(u32, Message)>,
@@ -41,6 +44,7 @@ impl Connection {
             deframer: Deframer::new(HELLO_MAX),
             agreed: false,
             out: Vec::new(),
+            sent: 0,
             echoes: 0,
             received: VecDeque::new(),
             next_xid: 1,
@@ -67,7 +71,7 @@ impl Connection {
             version: Connection::VERSION,
             xid,
         };
-        self.out.extend(message.emit(header)?);
+        message.emit_into(&mut self.out, header)?;
         // 0 is what a switch says unasked.
         self.next_xid = xid.checked_add(1).unwrap_or(1);
         Ok(xid)
@@ -75,13 +79,18 @@ impl Connection {
 
     /// What is to be sent.
     pub fn outgoing(&self) -> &[u8] {
-        &self.out
+        self.out.get(self.sent..).unwrap_or_default()
     }
 
     /// That so many bytes of it were sent.
     pub fn sent(&mut self, count: usize) {
-        self.out.drain(..count.min(self.out.len()));
-        self.echoes = self.echoes.min(self.out.len());
+        self.sent = self.sent.saturating_add(count).min(self.out.len());
+        // A long bundle leaves in many pieces: what is left moves no more often than it halves.
+        if self.sent >= self.out.len() / 2 {
+            self.out.drain(..self.sent);
+            self.sent = 0;
+        }
+        self.echoes = self.echoes.min(self.out.len() - self.sent);
     }
 
     /// The next message that came, with its number.
@@ -103,6 +112,11 @@ impl Connection {
     }
 
     fn take(&mut self, header: Header, message: Message) -> Result<(), SessionError> {
+        // Those two may come in any version; all else would be read by another layout.
+        let any = matches!(message, Message::Hello(_) | Message::Error(_));
+        if self.agreed && !any && header.version != Connection::VERSION {
+            return Err(SessionError::OtherVersion(header.version.wire()));
+        }
         match message {
             Message::Hello(hello) if !self.agreed => {
                 if hello.negotiate() != Some(Connection::VERSION) {
@@ -115,12 +129,12 @@ impl Connection {
             Message::Error(error) if !self.agreed => Err(SessionError::Peer(error.to_string())),
             _ if !self.agreed => Err(SessionError::NoHello),
             Message::EchoRequest(bytes) => {
-                let reply = Message::EchoReply(bytes).emit(header)?;
-                self.echoes += reply.len();
+                let before = self.out.len();
+                Message::EchoReply(bytes).emit_into(&mut self.out, header)?;
+                self.echoes += self.out.len() - before;
                 if self.echoes > ECHOES_MAX {
                     return Err(SessionError::Flood);
                 }
-                self.out.extend(reply);
                 Ok(())
             }
             message if self.received.len() < EVENTS_MAX => {
@@ -166,6 +180,32 @@ mod tests {
         assert!(early.contains("HELLO"), "{early}");
         let long = refused(&[6, 0, 2, 0, 0, 0, 0, 1]);
         assert!(long.contains("length"), "{long}");
+    }
+
+    #[test]
+    fn what_is_to_be_sent_leaves_in_order_whatever_the_socket_takes() {
+        for piece in [1, 7, 100, 1_000_000] {
+            let mut connection = agreed();
+            let (mut queued, mut left) = (connection.outgoing().to_vec(), Vec::new());
+            for _ in 0..50 {
+                let before = connection.outgoing().len();
+                connection.send(&Message::BarrierRequest).unwrap();
+                queued.extend_from_slice(&connection.outgoing()[before..]);
+                let taken = piece.min(connection.outgoing().len());
+                left.extend_from_slice(&connection.outgoing()[..taken]);
+                connection.sent(taken);
+            }
+            left.extend_from_slice(connection.outgoing());
+            assert_eq!(left, queued, "in pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn a_message_of_a_version_that_was_not_agreed_on_ends_it() {
+        let other = agreed().receive(&[4, 21, 0, 8, 0, 0, 0, 9]).unwrap_err();
+        assert!(matches!(other, SessionError::OtherVersion(4)), "{other}");
+        let unknown = agreed().receive(&[5, 21, 0, 8, 0, 0, 0, 9]).unwrap_err();
+        assert!(unknown.to_string().contains("0x05"), "{unknown}");
     }
 
     #[test]

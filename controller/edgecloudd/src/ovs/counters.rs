@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use openflow::{Flow, FlowFlags, FlowKey, FlowRemoved, FlowStats};
 use serde::{Deserialize, Serialize};
 
-use crate::pipeline::{Cookie, Installed};
+use crate::pipeline::{Cookie, Installed, side_by_side};
 
 /// Flows that went and were not asked for since: those of some revocations of large applications.
 const REMOVED_MAX: usize = 65_536;
@@ -94,11 +94,9 @@ impl Removed {
     /// That flows were deleted on the way from one state to another.
     pub(super) fn expect(&mut self, installed: &Installed, desired: &Installed) {
         let told = |flow: &Flow| flow.flags.contains(FlowFlags::SEND_FLOW_REMOVED);
-        let gone = installed.flows.iter().filter(|(key, flow)| {
-            let stays = desired.flows.contains_key(key);
-            told(flow) && !stays
-        });
-        self.expected.extend(gone.map(|(key, _)| key.clone()));
+        let gone = side_by_side(&installed.flows, &desired.flows)
+            .filter(|(_, there, stays)| there.is_some_and(told) && stays.is_none());
+        self.expected.extend(gone.map(|(key, ..)| key.clone()));
     }
 
     pub(super) fn expects_none(&self) -> bool {

@@ -20,16 +20,18 @@ mod opener;
 mod owner;
 mod reconcile;
 mod session;
+mod settle;
 mod trace;
 
 pub use connection::{Connection, EVENTS_MAX};
 pub use counters::{Counted, Counters};
 pub use database::{Bridge, Database, DatabaseError, PORT_WITHIN};
 pub use json::{Framer, JsonError, MESSAGE_MAX};
-pub use opener::opener;
+pub use opener::{Opener, openers};
 pub use owner::{
     AUDIT_EVERY, Applied, Event, Handle, KEEP_ALIVE, Owner, OwnerError, PAUSE_MAX, Settings,
 };
 pub use reconcile::{Report, change, dump, reconcile};
 pub use session::{ANSWER_WITHIN, DUMP_MAX, Session, SessionError, UNASKED_MAX};
+pub use settle::settled;
 pub use trace::{Carried, Fate, Probe, TraceError, Traced, trace};

@@ -60,7 +60,7 @@ pub async fn change(
     installed: &Installed,
     desired: &Installed,
 ) -> Result<Report, SessionError> {
-    let changes = difference(installed, desired).messages;
+    let mut changes = difference(installed, desired).messages;
     let count = |of: fn(&Message) -> bool| changes.iter().filter(|message| of(message)).count();
     let report = Report {
         flow_mods: count(|message| matches!(message, Message::FlowMod(_))),
@@ -73,17 +73,18 @@ pub async fn change(
         .iter()
         .take_while(|message| is_meter(message))
         .count();
-    let (meters, rest) = changes.split_at(first);
-    let (gone, bundled): (Vec<Message>, Vec<Message>) = rest.iter().cloned().partition(is_meter);
+    let rest = changes.split_off(first);
+    let meters = changes;
+    let (gone, bundled): (Vec<Message>, Vec<Message>) = rest.into_iter().partition(is_meter);
     // Deletions of meters are last in the order, so with nothing else to do they are first as well.
     if !meters.is_empty()
-        && let Err(refusal) = session.each(meters).await
+        && let Err(refusal) = session.each(&meters).await
     {
         restore_meters(session, installed).await?;
         return Err(refusal);
     }
     if !bundled.is_empty()
-        && let Err(refusal) = session.bundle(&bundled).await
+        && let Err(refusal) = session.bundle(bundled).await
     {
         restore_meters(session, installed).await?;
         return Err(refusal);

@@ -46,6 +46,9 @@ pub enum SessionError {
         "the switch's highest version is {0:#04x}, not 0x06; set protocols=OpenFlow15 on the bridge"
     )]
     Version(u8),
+    /// It said something in another version than both agreed on.
+    #[error("the switch sent a message of version {0:#04x} in a session of 0x06")]
+    OtherVersion(u8),
     /// It spoke before it said HELLO.
     #[error("the switch spoke before its HELLO; this is no OpenFlow switch")]
     NoHello,
@@ -79,6 +82,8 @@ pub enum SessionError {
 pub struct Session {
     socket: UnixStream,
     connection: Connection,
+    /// Where it is read into.
+    bytes: Vec<u8>,
     features: Features,
     next_bundle: u32,
     unasked: VecDeque<Message>,
@@ -94,6 +99,7 @@ impl Session {
         let mut session = Session {
             socket: UnixStream::connect(path).await?,
             connection: Connection::new(),
+            bytes: vec![0; READ],
             features: Features {
                 datapath_id: 0,
                 buffers: 0,
@@ -284,7 +290,7 @@ impl Session {
     /// # Errors
     /// [`SessionError::Refused`] names the message; then, as with the session's errors before the
     /// commit, nothing was done. An error while it is committed leaves open whether it was.
-    pub async fn bundle(&mut self, messages: &[Message]) -> Result<(), SessionError> {
+    pub async fn bundle(&mut self, messages: Vec<Message>) -> Result<(), SessionError> {
         let deadline = Instant::now() + ANSWER_WITHIN;
         let id = self.next_bundle;
         self.next_bundle = id.wrapping_add(1);
@@ -293,7 +299,7 @@ impl Session {
         self.connection.send(&control(BundleStep::OpenRequest))?;
         let mut numbers = Vec::with_capacity(messages.len());
         for message in messages {
-            let message = Box::new(message.clone());
+            let message = Box::new(message);
             let add = Message::BundleAdd(BundleAdd { id, flags, message });
             numbers.push(self.connection.send(&add)?);
         }
@@ -422,10 +428,9 @@ impl Session {
     /// be dropped at any time, and nothing is lost.
     async fn exchange(&mut self) -> Result<(), SessionError> {
         let (mut from, mut to) = self.socket.split();
-        let mut bytes = vec![0; READ];
         let outgoing = self.connection.outgoing();
         let (read, sent) = tokio::select! {
-            read = from.read(&mut bytes) => read.map(|count| (Some(count), 0)),
+            read = from.read(&mut self.bytes) => read.map(|count| (Some(count), 0)),
             sent = to.write(outgoing), if !outgoing.is_empty() => sent.map(|count| (None, count)),
         }?;
         self.connection.sent(sent);
@@ -433,7 +438,7 @@ impl Session {
             Some(0) => Err(SessionError::Closed),
             Some(count) => self
                 .connection
-                .receive(bytes.get(..count).unwrap_or_default()),
+                .receive(self.bytes.get(..count).unwrap_or_default()),
             None => Ok(()),
         }
     }
@@ -445,5 +450,99 @@ fn refused(numbers: &[u32], xid: u32, error: ErrorMessage) -> SessionError {
     match numbers.iter().position(|number| *number == xid) {
         Some(index) => SessionError::Refused { index, error },
         None => SessionError::Peer(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// HELLO of 1.5, and the answer to FEATURES_REQUEST, which is the second message.
+    const HELLO: [u8; 8] = [6, 0, 0, 8, 0, 0, 0, 1];
+    const FEATURES: [u8; 32] = {
+        let mut bytes = [0; 32];
+        (bytes[0], bytes[1], bytes[3], bytes[7]) = (6, 6, 32, 2);
+        bytes
+    };
+
+    /// What becomes of a session, and of its first dump, with a switch that says these pieces, one
+    /// for each time that it is spoken to, and then nothing more.
+    fn end(pieces: Vec<Vec<u8>>) -> String {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().expect("a runtime");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("switch");
+        runtime.block_on(async {
+            let listener = UnixListener::bind(&path).expect("a socket");
+            let switch = tokio::spawn(async move {
+                let (mut socket, _) = listener.accept().await.expect("somebody");
+                let mut asked = vec![0; READ];
+                for piece in pieces {
+                    // It may have gone.
+                    let _ = socket.read(&mut asked).await;
+                    let _ = socket.write_all(&piece).await;
+                }
+                let _ = socket.shutdown().await;
+                while matches!(socket.read(&mut asked).await, Ok(1..)) {}
+            });
+            let ended = async { Session::connect(&path).await?.flows().await };
+            let ended = ended
+                .await
+                .expect_err("no switch is as bad as that")
+                .to_string();
+            switch.await.expect("the switch ends");
+            ended
+        })
+    }
+
+    #[test]
+    fn what_is_no_such_switch_is_refused_by_name() {
+        let greeted = |piece: &[u8]| end(vec![[&HELLO[..], piece].concat()]);
+        for (ended, words) in [
+            // Cut short.
+            (end(vec![HELLO[..5].to_vec()]), "closed the connection"),
+            (greeted(&FEATURES[..20]), "closed the connection"),
+            // Of another version, before and after both have agreed.
+            (end(vec![vec![4, 0, 0, 8, 0, 0, 0, 1]]), "0x04"),
+            (greeted(&[4, 20, 0, 8, 0, 0, 0, 2]), "version 0x04"),
+            // Too long for who has not greeted; too short for any message.
+            (end(vec![vec![6, 0, 0xff, 0xff, 0, 0, 0, 1]]), "length"),
+            (greeted(&[6, 6, 0, 7, 0, 0, 0, 2]), "length"),
+            // Errors in place of a greeting, and of an answer.
+            (
+                end(vec![vec![6, 1, 0, 12, 0, 0, 0, 1, 0, 0, 0, 0]]),
+                "HELLO_FAILED",
+            ),
+            (
+                greeted(&[6, 1, 0, 12, 0, 0, 0, 2, 0, 1, 0, 5]),
+                "BAD_REQUEST",
+            ),
+            // Another answer than was asked for.
+            (greeted(&[6, 21, 0, 8, 0, 0, 0, 2]), "another question"),
+        ] {
+            assert!(ended.contains(words), "{words}: {ended}");
+        }
+    }
+
+    #[test]
+    fn answers_to_a_dump_that_are_none_end_it() {
+        let greeting = [&HELLO[..], &FEATURES].concat();
+        // A multipart of ports, and a part whose flow is longer than the message.
+        let ports = [6, 19, 0, 16, 0, 0, 0, 3, 0, 13, 0, 0, 0, 0, 0, 0];
+        let long = [
+            6, 19, 0, 24, 0, 0, 0, 3, 0, 1, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0,
+        ];
+        let error = [6, 1, 0, 12, 0, 0, 0, 3, 0, 1, 0, 5];
+        for (dump, words) in [
+            (&ports[..], "another multipart"),
+            (&long, "no OpenFlow"),
+            (&error, "BAD_REQUEST"),
+            (&long[..10], "closed the connection"),
+        ] {
+            let ended = end(vec![greeting.clone(), dump.to_vec()]);
+            assert!(ended.contains(words), "{words}: {ended}");
+        }
     }
 }

@@ -34,7 +34,7 @@ pub fn compile(state: &DesiredState) -> Installed {
     rewrite::compile(state, &mut flows);
     let applications = state.applications();
     Installed {
-        flows: flows.0,
+        flows: flows.into_map(),
         groups: by_number(applications.iter().filter_map(replica::group), |g| g.id),
         meters: by_number(
             applications
@@ -89,11 +89,30 @@ fn meters(application: &Application) -> Vec<Meter> {
         .collect()
 }
 
-/// The flows so far.
+/// The flows so far, in the order in which they came: to sort once is less than to search for each.
 #[derive(Default)]
-pub(super) struct Flows(BTreeMap<FlowKey, Flow>);
+pub(super) struct Flows(Vec<Flow>);
 
 impl Flows {
+    /// By their keys. Of those with the same key the first stays; clauses are joined to it.
+    fn into_map(self) -> BTreeMap<FlowKey, Flow> {
+        let mut flows = self.0;
+        // Stable: what came first is first among its equals.
+        flows.sort_by(|one, other| one.key.cmp(&other.key));
+        flows.dedup_by(|later, first| {
+            let is_same = later.key == first.key;
+            if is_same && is_clause(later) {
+                let clause = later.instructions.apply.drain(..);
+                first.instructions.apply.extend(clause);
+            }
+            is_same
+        });
+        flows
+            .into_iter()
+            .map(|flow| (flow.key.clone(), flow))
+            .collect()
+    }
+
     /// Adds a flow. One that is there already stays: what comes first has precedence.
     pub(super) fn add(
         &mut self,
@@ -110,7 +129,7 @@ impl Flows {
             // What it counted last is billed, too.
             flow.flags = FlowFlags::SEND_FLOW_REMOVED;
         }
-        self.0.entry(flow.key.clone()).or_insert(flow);
+        self.0.push(flow);
     }
 
     /// Adds a flow that drops, and says why.
@@ -135,11 +154,18 @@ impl Flows {
     ) {
         let (table, priority) = place;
         debug_assert_eq!(matching.check(), Ok(()), "{matching}");
-        let flow = Flow::new(table.number(), priority, matching, Instructions::drop());
-        let flow = flow.with_cookie(cookie.number());
-        let there = self.0.entry(flow.key.clone()).or_insert(flow);
-        there.instructions.apply.push(conjunction);
+        let clause = Instructions::apply(vec![conjunction]);
+        let flow = Flow::new(table.number(), priority, matching, clause);
+        self.0.push(flow.with_cookie(cookie.number()));
     }
+}
+
+/// Whether it is a part of conjunctions, which may be of several.
+fn is_clause(flow: &Flow) -> bool {
+    matches!(
+        flow.instructions.apply.first(),
+        Some(Action::Conjunction { .. })
+    )
 }
 
 /// Goes on in another table after some actions.

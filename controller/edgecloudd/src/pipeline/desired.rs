@@ -65,6 +65,14 @@ pub struct Host {
     pub dhcp: Side,
 }
 
+impl Host {
+    /// Whether a range has none of the operator's clients in it: it is behind the backhaul, or domains'.
+    pub fn is_behind(&self, range: &Cidr) -> bool {
+        let overlaps = |clients: &Cidr| clients.covers(range) || range.covers(clients);
+        !self.clients.iter().any(overlaps)
+    }
+}
+
 /// Who serves the domains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {

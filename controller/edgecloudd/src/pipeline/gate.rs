@@ -9,7 +9,7 @@
 
 use std::net::IpAddr;
 
-use manifest::{Admit, Cidr, Rule, Source};
+use manifest::{Admit, Cidr, Rule, Services, Source};
 use openflow::{Action, Match, Meter};
 
 use super::admission::{
@@ -112,8 +112,17 @@ fn session(application: &Application, admitted: &Admitted, flows: &mut Flows) {
     }
 }
 
-/// What rules let all clients reach, and what answers from there.
-fn free(state: &DesiredState, flows: &mut Flows) {
+/// A service that somebody pays for: whose rule it is, and an address where it is now.
+struct Paid<'a> {
+    application: &'a Application,
+    rule: u16,
+    from: Source,
+    range: Cidr,
+    services: &'a Services,
+}
+
+fn paid(state: &DesiredState) -> Vec<Paid<'_>> {
+    let mut all = Vec::new();
     for application in state.applications() {
         for grant in &application.grants {
             let Rule::Admit(Admit {
@@ -123,37 +132,61 @@ fn free(state: &DesiredState, flows: &mut Flows) {
             else {
                 continue;
             };
-            let cookie = Cookie {
+            all.extend(state.current(to).into_iter().map(|range| Paid {
+                application,
                 rule: grant.index,
-                ..Cookie::of(Class::Free, application.number.get())
-            };
-            let mut add = |matching: Match| {
-                let place = (Table::Gate, priority::FREE);
-                flows.add(place, matching, cookie, goto(Table::Rewrite, []));
-            };
-            for range in state.current(to) {
-                let out = within(Match::new().came_from_clients(), End::Target, &range);
-                let back = within(Match::new().from(From::Backhaul), End::Source, &range);
-                for (matching, end, port) in [
-                    (out, End::Source, PortEnd::Target),
-                    (back, End::Target, PortEnd::Source),
-                ] {
-                    let matching = match from {
-                        Source::Net(clients)
-                            if clients.address().is_ipv4() != range.address().is_ipv4() =>
-                        {
-                            continue;
-                        }
-                        Source::Net(clients) => within(matching, end, clients),
-                        _ => matching,
-                    };
-                    services_at(&matching, services, port)
-                        .into_iter()
-                        .for_each(&mut add);
-                }
-            }
+                from: *from,
+                range,
+                services,
+            }));
         }
     }
+    all
+}
+
+impl Paid<'_> {
+    /// What goes there, or comes from there: the service is at one end of it, clients are at the other.
+    fn matches(&self, matching: Match, there: End) -> Vec<Match> {
+        let (here, port) = match there {
+            End::Target => (End::Source, PortEnd::Target),
+            End::Source => (End::Target, PortEnd::Source),
+        };
+        let matching = within(matching, there, &self.range);
+        let matching = match &self.from {
+            Source::Net(clients)
+                if clients.address().is_ipv4() != self.range.address().is_ipv4() =>
+            {
+                return Vec::new();
+            }
+            Source::Net(clients) => within(matching, here, clients),
+            _ => matching,
+        };
+        services_at(&matching, self.services, port)
+    }
+}
+
+/// What rules let all clients reach, and what answers from there.
+fn free(state: &DesiredState, flows: &mut Flows) {
+    for service in paid(state) {
+        let cookie = Cookie {
+            rule: service.rule,
+            ..Cookie::of(Class::Free, service.application.number.get())
+        };
+        let out = service.matches(Match::new().came_from_clients(), End::Target);
+        let back = service.matches(Match::new().from(From::Backhaul), End::Source);
+        for matching in out.into_iter().chain(back) {
+            let place = (Table::Gate, priority::FREE);
+            flows.add(place, matching, cookie, goto(Table::Rewrite, []));
+        }
+    }
+}
+
+/// What visitors send to services that somebody pays for: who keeps the gate intercepts none of it,
+/// however wide its rules are.
+pub(super) fn free_from_visitors(state: &DesiredState) -> Vec<Match> {
+    let all = paid(state).into_iter();
+    all.flat_map(|service| service.matches(Match::new().from(From::Visitor), End::Target))
+        .collect()
 }
 
 /// What every client needs before it is let through, and answers to that.

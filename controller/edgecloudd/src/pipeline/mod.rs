@@ -52,7 +52,7 @@ pub use desired::{
     Application, DesiredState, Host, METADATA, NAMES_MAX, RANGES_PER_RULE_MAX, REPLICAS_MAX,
     Replica, ReplicaState, Side, StateError, ZONE_MAX,
 };
-pub use difference::{Changes, difference};
+pub use difference::{Changes, difference, side_by_side};
 pub use installed::Installed;
 pub use registers::{Exit, From, HOPS_MAX, Label, Register, Towards};
 pub use table::Table;

@@ -77,6 +77,8 @@ impl From {
     const DOMAINS: u32 = From::Replica as u32 | From::Foreign as u32;
     /// The bits of who may open what a domain serves.
     const CALLERS: u32 = From::Client as u32 | From::Neighbour as u32;
+    /// The bits of who may open what is served to a range without clients in it.
+    const BEHIND: u32 = From::Backhaul as u32 | From::Neighbour as u32;
     /// The bits of all clients, let through or not.
     const CLIENTS: u32 = From::Client as u32 | From::Visitor as u32;
 }
@@ -139,6 +141,8 @@ pub(super) trait OnRegisters {
     /// From who may open what an application serves: those whom gates have let through, and others
     /// where it keeps the gate or pays for them.
     fn called_at(self, application: &Application) -> Match;
+    /// From the backhaul side, and from other domains: who may open what is served to others than clients.
+    fn came_from_behind(self) -> Match;
     /// From whose flows an application intercepts: of those at its own gate only who has to wait there.
     fn intercepted_by(self, application: &Application) -> Match;
     /// From clients, let through or not.
@@ -165,6 +169,10 @@ impl OnRegisters for Match {
             true => among(self, From::CALLERS | From::CLIENTS),
             false => among(self, From::CALLERS),
         }
+    }
+
+    fn came_from_behind(self) -> Match {
+        among(self, From::BEHIND)
     }
 
     fn intercepted_by(self, application: &Application) -> Match {

@@ -16,6 +16,8 @@ use super::{Application, DesiredState, Table};
 mod priority {
     pub(super) const SPOKEN: u16 = 50_000;
     pub(super) const ECHO: u16 = 49_000;
+    /// What visitors may reach for nothing.
+    pub(super) const FREE: u16 = 48_000;
     /// Less the rule's index.
     pub(super) const RULE: u16 = 40_000;
     pub(super) const UNSPOKEN: u16 = 100;
@@ -41,6 +43,7 @@ pub(super) fn compile(state: &DesiredState, flows: &mut Flows) {
         echo_to(application, flows);
         unspoken(application, flows);
     }
+    free(state, flows);
     let miss = (Table::Rules, priority::MISS);
     let cookie = Cookie::host(Class::Transit);
     flows.add(miss, Match::new(), cookie, leave(Exit::Transit));
@@ -81,6 +84,26 @@ fn echo_to(application: &Application, flows: &mut Flows) {
         let cookie = Cookie::of(Class::Control, number);
         let instructions = commit(Exit::ToReplica, rate_meter(application));
         flows.add(place, request, cookie, instructions);
+    }
+}
+
+/// Who keeps the gate intercepts whatever its visitors send, but not what somebody pays for.
+fn free(state: &DesiredState, flows: &mut Flows) {
+    let keepers = state.applications().iter();
+    let mut keepers = keepers.filter(|a| a.keeps_gate().is_some()).peekable();
+    if keepers.peek().is_none() {
+        return;
+    }
+    let services = super::gate::free_from_visitors(state);
+    for keeper in keepers {
+        let number = keeper.number.get();
+        for service in &services {
+            let elsewhere = service.clone().application(number);
+            let elsewhere = elsewhere.register(Register::Towards, Towards::Elsewhere as u32);
+            let place = (Table::Rules, priority::FREE);
+            let cookie = Cookie::of(Class::Transit, number);
+            flows.add(place, elsewhere, cookie, leave(Exit::Transit));
+        }
     }
 }
 
@@ -176,7 +199,13 @@ impl RuleWriter<'_> {
             self.outcome(true, class, Instructions::drop())
         };
         let begins = self.attract().unwrap_or_else(nobody);
-        let base = self.base().called_at(self.application);
+        // A server of the operator's, such as the one that ends sessions, is behind the backhaul.
+        let base = match rule.from {
+            Source::Net(range) if self.state.host().is_behind(&range) => {
+                self.base().came_from_behind()
+            }
+            _ => self.base().called_at(self.application),
+        };
         Spread {
             base: base.register(Register::Towards, Towards::Replica as u32),
             source: range(rule.from),

@@ -78,7 +78,7 @@ pub(super) fn is_closed(state: &DesiredState, packet: &Packet, came_from: From) 
 }
 
 /// What somebody pays for.
-fn is_free(state: &DesiredState, packet: &Packet, came_from: From) -> bool {
+pub(super) fn is_free(state: &DesiredState, packet: &Packet, came_from: From) -> bool {
     let Some((source, target)) = packet.addresses() else {
         return false;
     };

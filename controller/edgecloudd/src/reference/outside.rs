@@ -6,7 +6,7 @@ use manifest::rule::{OnFail, Protocol};
 use manifest::{Cidr, Intercept, Peer, Rule, Serve, Source};
 use openflow::{Field, PortNumber, mac};
 
-use super::gate::{is_closed, is_visitor, may_call, waits_for};
+use super::gate::{is_closed, is_free, is_visitor, may_call, waits_for};
 use super::sender::{is_now, is_service};
 use super::{
     Choice, Reference, Track, Verdict, hand_to, if_spoken, is_clients, is_echo_request, is_hosts,
@@ -76,10 +76,14 @@ impl Reference {
             self.remember(a, addressed, packet, came_from);
             return Verdict::Deliver(vec![hand_to(addressed, packet)]);
         }
+        let is_called = |serve: &Serve| match serve.from {
+            Source::Net(range) if state.host().is_behind(&range) => {
+                [From::Backhaul, From::Neighbour].contains(&came_from)
+            }
+            _ => may_call(a, came_from),
+        };
         let served = |serve: &Serve| {
-            may_call(a, came_from)
-                && is_from(serve.from, source)
-                && is_service(&serve.services, packet)
+            is_called(serve) && is_from(serve.from, source) && is_service(&serve.services, packet)
         };
         let serves = |rule: &Rule| matches!(rule, Rule::Serve(serve) if served(serve));
         if !a.grants.iter().any(|grant| serves(&grant.rule)) {
@@ -106,6 +110,9 @@ impl Reference {
         let Some((source, target)) = packet.addresses() else {
             return transit(state, packet);
         };
+        if a.keeps_gate().is_some() && is_free(state, packet, came_from) {
+            return transit(state, packet);
+        }
         let matches = |rule: &Intercept| {
             is_from(rule.from(), source)
                 && is_now(state, rule.to(), target)

@@ -14,9 +14,9 @@ pub(super) const DATAGRAM_BYTES_MAX: u16 = 1232;
 /// What one may have without EDNS (RFC 1035, 4.2.1).
 const PLAIN_BYTES_MAX: u16 = 512;
 /// Records of an answer that are passed on: a name's addresses, and room for the largest TXT sets.
-const ANSWERS_MAX: usize = 128;
+pub(super) const ANSWERS_MAX: usize = 128;
 /// Aliases that are followed: the longest chains that content networks make have some five.
-const ALIASES_MAX: usize = 16;
+pub(super) const ALIASES_MAX: usize = 16;
 
 /// What is asked for; the name in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -279,7 +279,7 @@ impl Relevant {
     }
 }
 
-fn address(record: &Record) -> Option<IpAddr> {
+pub(super) fn address(record: &Record) -> Option<IpAddr> {
     match &record.data {
         RData::A(address) => Some(IpAddr::V4(address.0)),
         RData::AAAA(address) => Some(IpAddr::V6(address.0)),

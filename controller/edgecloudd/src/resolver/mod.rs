@@ -11,21 +11,24 @@
 //! | `message.rs` | what is asked and answered; what of a server's answer belongs to the question |
 //! | `filter.rs` | which addresses a name of the world may not have |
 //! | `cache.rs`, `held.rs` | answers that hold; the addresses that names have now |
+//! | `pace.rs` | how much a client may ask for |
 //! | `upstream.rs` | questions to the operator's servers |
 //! | `ahead.rs` | names that are looked up before anybody asks; what runs out |
 //!
 //! **Threats.** Who owns a name that a rule speaks of chooses its addresses: [`Filter`] bounds
-//! where, `held.rs` how many. Who asks much: bounded by address and altogether, in `listen.rs`. A
-//! server that lies or somebody who speaks in its place: `upstream.rs`. HTTPS and SVCB records have
-//! addresses in them that would go round all this; whoever asks for them is told that there are
-//! none, and asks for the addresses.
+//! where, `held.rs` how many. Who asks much: bounded by address and altogether, in `listen.rs`; who
+//! tunnels through names: `pace.rs`. A server that lies or somebody who speaks in its place:
+//! `upstream.rs`. HTTPS and SVCB records have addresses in them that would go round all this; whoever
+//! asks for them is told that there are none, and asks for the addresses.
 
 mod ahead;
 mod cache;
 mod filter;
+mod fuzz;
 mod held;
 mod listen;
 mod message;
+mod pace;
 mod upstream;
 
 use std::collections::{BTreeSet, HashMap};
@@ -42,8 +45,10 @@ use tokio::sync::{OnceCell, mpsc, oneshot, watch};
 use crate::names::{Interest, Learned};
 use cache::Cache;
 pub use filter::Filter;
+pub use fuzz::fuzz;
 use held::{Held, Lesson};
 use message::{Question, Relevant, Reply, of_address};
+use pace::Pace;
 use upstream::Upstream;
 
 /// How long the addresses of a served name hold: replicas come and go.
@@ -71,8 +76,10 @@ pub struct Settings {
 enum Asker {
     /// A domain: an address is of no use to it unless the switch knows it.
     Domain,
-    /// Somebody else, who is not to be worse off for what the switch does not know.
-    Client,
+    /// Dom0, which is not to be worse off for what the switch does not know.
+    Host,
+    /// One of the operator's clients, who is not either.
+    Client(IpAddr),
 }
 
 /// A resolver.
@@ -87,6 +94,7 @@ pub struct Resolver {
     held: tokio::sync::Mutex<Held>,
     /// What is asked for now, so that many who ask for one thing cost one question.
     flights: Mutex<HashMap<(Question, bool), Flight>>,
+    pace: Mutex<Pace>,
 }
 
 /// A question that is asked now.
@@ -125,6 +133,7 @@ impl Resolver {
             cache: Mutex::default(),
             held: tokio::sync::Mutex::new(Held::knowing(known, Instant::now())),
             flights: Mutex::default(),
+            pace: Mutex::default(),
         });
         listen::serve(&resolver, sockets);
         tokio::spawn(ahead::keep_ahead(Arc::clone(&resolver)));
@@ -136,9 +145,9 @@ impl Resolver {
         let within = |ranges: &[Cidr]| ranges.iter().any(|range| range.contains(address));
         let is_own = || self.settings.listen.iter().any(|own| own.ip() == address);
         match () {
-            () if is_own() => Some(Asker::Client),
+            () if is_own() => Some(Asker::Host),
             () if self.interest.borrow().domains.contains(&address) => Some(Asker::Domain),
-            () if within(&self.settings.clients) => Some(Asker::Client),
+            () if within(&self.settings.clients) => Some(Asker::Client(address)),
             () => None,
         }
     }
@@ -164,8 +173,14 @@ impl Resolver {
         if let Some(reply) = kept {
             return reply;
         }
+        // Of names that rules speak of a tunnel cannot be made, and everybody is to find them.
+        if let (Asker::Client(client), None) = (asker, &taught)
+            && !lock(&self.pace).may_ask(client, Instant::now())
+        {
+            return Reply::code(ResponseCode::Refused);
+        }
         let outcome = self.look_up(question, taught).await;
-        match outcome.installed || asker == Asker::Client {
+        match outcome.installed || asker != Asker::Domain {
             true => outcome.reply,
             false => Reply::code(ResponseCode::ServFail),
         }

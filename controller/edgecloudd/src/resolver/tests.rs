@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use super::upstream::framed;
 use super::*;
 
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9));
 const DOMAIN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 7));
 
 /// A server, whose answers a function makes of questions; several datagrams for one question are
@@ -185,7 +186,7 @@ async fn what_the_switch_does_not_know_is_of_no_use_to_a_domain_alone() {
     question.add_query(Query::query(name("api.photos.example."), RecordType::A));
     for (asker, code, count) in [
         (Asker::Domain, ResponseCode::ServFail, 0),
-        (Asker::Client, ResponseCode::NoError, 1),
+        (Asker::Client(CLIENT), ResponseCode::NoError, 1),
     ] {
         // The daemon could not, and drops what it would tell by.
         let refuse = async { drop(learned.recv().await.unwrap().installed) };
@@ -275,7 +276,7 @@ async fn who_guesses_is_not_heard_and_what_is_cut_is_asked_again() {
     let asked = framed(&question.to_vec().unwrap());
     let bytes = site
         .resolver
-        .respond(&asked[2..], Asker::Client, false)
+        .respond(&asked[2..], Asker::Client(CLIENT), false)
         .await;
     assert_eq!(
         Message::from_vec(&bytes.unwrap()).unwrap().answers.len(),
@@ -309,7 +310,7 @@ async fn what_cannot_be_answered_is_told_so_or_not_answered() {
     });
     assert_eq!(site.resolver.asker(DOMAIN), Some(Asker::Domain));
     let client = "10.0.0.9".parse().unwrap();
-    assert_eq!(site.resolver.asker(client), Some(Asker::Client));
+    assert_eq!(site.resolver.asker(client), Some(Asker::Client(client)));
     assert_eq!(site.resolver.asker("203.0.113.9".parse().unwrap()), None);
     for (kind, code) in [
         (RecordType::ANY, ResponseCode::NotImp),
@@ -391,4 +392,27 @@ async fn the_sockets_answer_those_who_may_ask() {
     stream.write_all(&[0xff, 0xff]).await.unwrap();
     assert!(stream.read_u16().await.is_err());
     drop(resolver);
+}
+
+#[tokio::test]
+async fn a_client_that_tunnels_is_refused_and_finds_what_is_known() {
+    let upstream = server(always([203, 0, 113, 7])).await;
+    let site = Site::start(upstream, Interest::default()).await;
+    let ask = async |text: &str| {
+        let mut question = Message::new(5, MessageType::Query, OpCode::Query);
+        question.add_query(Query::query(name(text), RecordType::A));
+        let answer = site.respond(&question, Asker::Client(CLIENT)).await;
+        answer.metadata.response_code
+    };
+    let mut refused = 0;
+    for number in 0..500 {
+        let code = ask(&format!("payload-{number}.tunnel.example.")).await;
+        refused += usize::from(code == ResponseCode::Refused);
+    }
+    assert!(refused > 0, "all of them were answered");
+    // What is known is no upstream's business.
+    assert_eq!(
+        ask("payload-0.tunnel.example.").await,
+        ResponseCode::NoError
+    );
 }

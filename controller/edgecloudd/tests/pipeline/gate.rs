@@ -16,11 +16,15 @@ from = "clients"
 to = { name = "c.chat.example", tcp = [443] }
 [[intercept]]
 from = "clients"
-to = { net = "0.0.0.0/0", tcp = [80] }
+to = { net = "0.0.0.0/0", tcp = [80, 443] }
 on-fail = "block"
 [[serve]]
 as = "portal.example"
 tcp = [80, 443]
+[[serve]]
+as = "radius.example"
+from = "203.0.113.54/32"
+udp = [3799]
 "#;
 
 const FAR: &str = "203.0.113.99";
@@ -72,8 +76,9 @@ fn a_visitor_finds_the_portal_and_nothing_else() {
         &client_tcp("10.0.1.15", (5001, 443), SYN),
         "replica 5 to replica 5",
     );
-    world.check(&client_tcp(FAR, (5000, 443), SYN), "deny not-admitted");
-    world.check(&client_tcp(ORIGIN, (5002, 443), SYN), "deny not-admitted");
+    world.check(&client_tcp(FAR, (5000, 443), SYN), "replica 5 to replica 5");
+    world.check(&client_tcp(FAR, (5000, 22), SYN), "deny not-admitted");
+    world.check(&client_tcp(ORIGIN, (5002, 22), SYN), "deny not-admitted");
     world.check(&client_udp(FAR, (5000, 53)), "deny not-admitted");
     world.check(&client_udp("198.51.100.53", (5000, 53)), "backhaul");
     world.check(&back(FAR, (443, 5000), SYN_ACK), "deny not-admitted");
@@ -99,7 +104,7 @@ fn who_is_let_through_meets_the_others_appliances_and_not_the_portal() {
 #[test]
 fn an_address_without_its_mac_is_a_visitors() {
     let mut world = world(&[[2, 0, 0, 0, 0, 0xc9]]);
-    world.check(&client_tcp(FAR, (5000, 443), SYN), "deny not-admitted");
+    world.check(&client_tcp(FAR, (5000, 22), SYN), "deny not-admitted");
 }
 
 #[test]
@@ -128,7 +133,9 @@ fn free_services_count_for_who_pays_and_sessions_for_the_client() {
 #[test]
 fn without_being_let_through_a_free_service_is_reached_all_the_same() {
     let mut world = world(&[]);
+    // The portal's wider rule does not take it.
     world.check(&client_tcp(CHAT, (5000, 443), SYN), "backhaul");
+    world.check(&client_tcp(CHAT, (5000, 443), ACK), "backhaul");
     world.check(&back(CHAT, (443, 5000), SYN_ACK), "access");
     world.check(&client_tcp(CHAT, (5000, 22), SYN), "deny not-admitted");
     world.check(&back(CHAT, (22, 5000), SYN_ACK), "deny not-admitted");
@@ -137,10 +144,23 @@ fn without_being_let_through_a_free_service_is_reached_all_the_same() {
 #[test]
 fn letting_one_through_and_back_changes_that_client_alone() {
     let mut world = world(&[]);
-    let far = client_tcp(FAR, (5000, 443), SYN);
+    let far = client_tcp(FAR, (5000, 22), SYN);
     world.check(&far, "deny not-admitted");
     world.change(portal(&[CLIENT_MAC]), all_names());
     world.check(&far, "backhaul");
     world.change(portal(&[]), all_names());
     world.check(&far, "deny not-admitted");
+}
+
+#[test]
+fn a_server_of_the_operators_reaches_what_is_served_to_it_alone() {
+    let mut world = world(&[]);
+    let asks = |from: &str, port: u16| {
+        let frame = Packet::ethernet(BACKHAUL, GATEWAY_MAC, replica_mac(5), 0);
+        frame.udp(ip(from), ip("10.0.1.15"), (5000, port))
+    };
+    world.check(&asks("203.0.113.54", 3799), "replica 5");
+    world.check(&asks("203.0.113.54", 80), "deny unspoken");
+    world.check(&asks(FAR, 3799), "deny unspoken");
+    world.check(&client_udp("10.0.1.15", (5000, 3799)), "deny unspoken");
 }
