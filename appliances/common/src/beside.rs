@@ -13,6 +13,7 @@ use crate::drain::Drain;
 use crate::limits::MANAGEMENT_CONNECTIONS_MAX;
 use crate::listener::listen;
 use crate::log::Log;
+use crate::own_name::OwnName;
 use crate::service::accept;
 use crate::stage::{Background, Failure};
 
@@ -46,8 +47,10 @@ impl Beside {
         let server = Server {
             router,
             tls: Some(TlsAcceptor::from(Arc::clone(&self.tls))),
+            own_name: OwnName::default(),
             drain: self.drain.clone(),
             figures: None,
+            read_bytes: crate::limits::HEAD_BYTES_MAX,
         };
         let seats = Arc::new(Semaphore::new(MANAGEMENT_CONNECTIONS_MAX));
         let log = self.log.clone();

@@ -16,7 +16,8 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::response::Response;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -33,6 +34,7 @@ use crate::limits::{
     HANDSHAKE_TIME_MAX, HEAD_BYTES_MAX, HEAD_FIELDS_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX, STREAMS_MAX,
     WINDOW_BYTES,
 };
+use crate::own_name::OwnName;
 
 /// A connection as its requests see it: an extension of each
 /// (`axum::Extension<Ends>` takes it out).
@@ -64,9 +66,13 @@ impl Ends {
 pub(crate) struct Server {
     pub(crate) router: Router,
     pub(crate) tls: Option<TlsAcceptor>,
+    /// The only name that TLS is spoken for, if there is one.
+    pub(crate) own_name: OwnName,
     pub(crate) drain: Drain,
     /// None: nobody counts.
     pub(crate) figures: Option<Figures>,
+    /// Bytes of a body that are read at once.
+    pub(crate) read_bytes: usize,
 }
 
 /// Serves a connection to its end, with TLS if there is an acceptor.
@@ -86,11 +92,12 @@ pub(crate) async fn serve(stream: TcpStream, server: Server) {
         return serve_http(stream, ends, server).await;
     };
     let handshake = tokio::select! {
-        handshake = timeout(HANDSHAKE_TIME_MAX, acceptor.accept(stream)) => handshake,
+        handshake = timeout(HANDSHAKE_TIME_MAX, server.own_name.accept(&acceptor, stream)) => handshake,
         () = server.drain.begun() => return,
     };
     match handshake {
-        Ok(Ok(stream)) => serve_http(stream, ends, server).await,
+        Ok(Ok(Some(stream))) => serve_http(stream, ends, server).await,
+        Ok(Ok(None)) => server.figures.iter().for_each(Figures::meant_for_others),
         // Who fails to shake hands has been told why by a TLS alert.
         _ => server.figures.iter().for_each(Figures::handshake_failed),
     }
@@ -108,7 +115,7 @@ async fn serve_http(
         activity: Arc::clone(&activity),
         server,
     };
-    let protocols = protocols();
+    let protocols = protocols(seat.server.read_bytes);
     let service = hyper::service::service_fn(move |request| respond(seat.clone(), request));
     let mut connection = pin!(protocols.serve_connection(TokioIo::new(stream), service));
     let mut look = interval(IDLE_TIME_MAX);
@@ -137,14 +144,14 @@ async fn serve_http(
     }
 }
 
-fn protocols() -> auto::Builder<TokioExecutor> {
+fn protocols(read_bytes: usize) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_headers(HEAD_FIELDS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX);
+        .max_buf_size(read_bytes);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -169,12 +176,24 @@ async fn respond(seat: Seat, request: Request<Incoming>) -> Result<Response, Inf
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(seat.ends);
     let mut router = seat.server.router;
-    let response = router.call(request).await?;
+    let response = match head_bytes(&request) > HEAD_BYTES_MAX {
+        // hyper refuses it where no more is read at once.
+        true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response(),
+        false => router.call(request).await?,
+    };
     if let Some(figures) = &seat.server.figures {
         figures.answered(response.status(), began.elapsed());
     }
     busy.0.answered.fetch_add(1, Ordering::Relaxed);
     Ok(response.map(|body| Body::new(Sending { body, busy })))
+}
+
+/// What a head takes, about.
+fn head_bytes(request: &Request) -> usize {
+    let fields = request.headers().iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let path = request.uri().path_and_query();
+    fields.sum::<usize>() + path.map_or(0, |path| path.as_str().len())
 }
 
 /// Counts what requests do.

@@ -15,6 +15,7 @@ pub(crate) struct Figures {
     accepted: Counter,
     open: Gauge,
     handshakes_failed: Counter,
+    meant_for_others: Counter,
     answers: [Counter; CLASSES.len()],
     seconds: Histogram,
 }
@@ -46,6 +47,11 @@ impl Figures {
                 "TLS handshakes that failed or took too long.",
                 &labels,
             ),
+            meant_for_others: registry.counter(
+                "edgecloud_meant_for_others_total",
+                "TLS connections that were reset because they were meant for others.",
+                &labels,
+            ),
             answers,
             seconds: registry.histogram(
                 "edgecloud_answer_seconds",
@@ -64,6 +70,10 @@ impl Figures {
 
     pub(crate) fn handshake_failed(&self) {
         self.handshakes_failed.add(1);
+    }
+
+    pub(crate) fn meant_for_others(&self) {
+        self.meant_for_others.add(1);
     }
 
     pub(crate) fn answered(&self, status: StatusCode, after: Duration) {

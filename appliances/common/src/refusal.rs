@@ -40,7 +40,8 @@ pub struct Refusals {
 }
 
 impl Refusals {
-    pub(crate) fn of<R: Refusal>(registry: &Registry, log: &Log) -> Self {
+    /// Those of a list of reasons.
+    pub fn of<R: Refusal>(registry: &Registry, log: &Log) -> Self {
         let count = |refusal: &R| {
             let reason = refusal.reason();
             let help = "Requests that were refused, by reason.";

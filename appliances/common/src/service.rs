@@ -21,15 +21,16 @@ use crate::certificate::Certificate;
 use crate::connection::{self, Server};
 use crate::drain::Drain;
 use crate::figures::Figures;
-use crate::limits::{ACCEPT_PAUSE, MANAGEMENT_CONNECTIONS_MAX};
+use crate::limits::{ACCEPT_PAUSE, HEAD_BYTES_MAX, MANAGEMENT_CONNECTIONS_MAX};
 use crate::listener::{ListenError, listen};
 use crate::log::Log;
 use crate::management::{self, Pages};
 use crate::metrics::Registry;
+use crate::own_name::OwnName;
 use crate::readiness::Readiness;
 use crate::registration::{Metadata, Part};
 use crate::settings::{Addresses, Environment, Settings, SettingsError};
-use crate::stage::{Background, Failure, Stage};
+use crate::stage::{Background, Failure, Reads, Stage};
 
 /// The exit code for settings that make no sense.
 pub const BAD_SETTINGS: u8 = 2;
@@ -92,6 +93,7 @@ where
     let starting = readiness.gate("starting");
     let stage = Stage {
         settings: service,
+        connections_max,
         log: log.clone(),
         metrics: Registry::default(),
         drain: drain.clone(),
@@ -99,11 +101,15 @@ where
         background: Background::default(),
         pages: Pages::default(),
         metadata: controller.as_ref().map(Metadata::of),
+        own_name: OwnName::default(),
         beside: Beside::new(log.clone(), drain.clone(), Arc::clone(&certificate.config)),
+        reads: Reads::default(),
     };
+    let reads = stage.reads.clone();
     // Until the appliance has ended those who watch are answered.
     let _management = watched(places.management, &stage);
     let (metrics, background) = (stage.metrics.clone(), stage.background.clone());
+    let own_name = stage.own_name.clone();
     if let Some(controller) = controller {
         let (log, readiness) = (log.clone(), stage.readiness.clone());
         let part = Part::new(log, drain.clone(), readiness, &stage.metrics);
@@ -119,8 +125,10 @@ where
         let server = Server {
             router: router.clone(),
             tls: (name == HTTPS).then(|| TlsAcceptor::from(Arc::clone(&certificate.config))),
+            own_name: own_name.clone(),
             drain: drain.clone(),
             figures: Some(Figures::of(&metrics, name)),
+            read_bytes: reads.bytes(),
         };
         accept(listener, server, Arc::clone(&seats), log.clone())
     });
@@ -191,9 +199,11 @@ fn watched<T>(listener: TcpListener, stage: &Stage<T>) -> JoinSet<()> {
             stage.pages.clone(),
         ),
         tls: None,
+        own_name: OwnName::default(),
         // It answers while the appliance drains.
         drain: Drain::default(),
         figures: None,
+        read_bytes: HEAD_BYTES_MAX,
     };
     let seats = Arc::new(Semaphore::new(MANAGEMENT_CONNECTIONS_MAX));
     let log = stage.log.clone();

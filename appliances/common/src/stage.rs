@@ -1,15 +1,18 @@
 //! What an appliance is handed when it starts, to make its router of.
 
 use std::error::Error;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 
 use crate::beside::Beside;
 use crate::drain::Drain;
+use crate::limits::HEAD_BYTES_MAX;
 use crate::log::Log;
 use crate::management::Pages;
 use crate::metrics::Registry;
+use crate::own_name::OwnName;
 use crate::readiness::Readiness;
 use crate::refusal::{Refusal, Refusals};
 use crate::registration::Metadata;
@@ -22,6 +25,8 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 pub struct Stage<T> {
     /// Its own settings.
     pub settings: T,
+    /// Clients' connections at once, at most.
+    pub connections_max: usize,
     /// Where it writes lines.
     pub log: Log,
     /// Where its figures are, beside those that every appliance has.
@@ -37,8 +42,34 @@ pub struct Stage<T> {
     /// The host's metadata service, for what an appliance's token grants beyond packets; none where
     /// it stands alone.
     pub metadata: Option<Metadata>,
+    /// The only name that clients are served for over TLS, if it sets one.
+    pub own_name: OwnName,
     /// Listeners beside those for clients.
     pub beside: Beside,
+    /// How much of a body is read at once.
+    pub reads: Reads,
+}
+
+/// How many bytes of a body are read at once: as many as a head may have, unless an appliance that takes many
+/// large bodies says more. Each connection may hold as many.
+#[derive(Clone, Debug)]
+pub struct Reads(Arc<AtomicUsize>);
+
+impl Default for Reads {
+    fn default() -> Reads {
+        Reads(Arc::new(AtomicUsize::new(HEAD_BYTES_MAX)))
+    }
+}
+
+impl Reads {
+    /// Sets it, for the connections that clients will make.
+    pub fn at_once(&self, bytes: usize) {
+        self.0.store(bytes.max(HEAD_BYTES_MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Tasks that run beside the requests. When the appliance ends they hear of it by [`Drain::begun`]

@@ -171,7 +171,9 @@ impl Thumbnailer {
     ) -> Option<Verdict> {
         let begun = Instant::now();
         let identity = identity(&picture);
-        let thumbnails = match self.decoding.thumbnails(picture).await {
+        let (made, mut connection) =
+            tokio::join!(self.decoding.thumbnails(picture), sender.open(&self.tls));
+        let mut thumbnails = match made {
             Ok(thumbnails) => thumbnails,
             Err(error) => {
                 self.figures.failed(&error);
@@ -182,10 +184,13 @@ impl Thumbnailer {
             }
         };
         self.figures.decoding_time.observe_time(begun.elapsed());
+        // The one that is there soonest says most: there is something to see, and whether it is wanted.
+        thumbnails.sort_by_key(|thumbnail| thumbnail.bytes.len());
         let mut last = None;
         for thumbnail in &thumbnails {
+            let path = &self.thumbnails;
             let verdict = sender
-                .post(&self.tls, &self.thumbnails, thumbnail, &identity)
+                .post(&self.tls, &mut connection, path, thumbnail, &identity)
                 .await;
             if let Some(tell) = tell.take() {
                 // Perhaps nobody waits any longer.

@@ -24,6 +24,8 @@ pub(crate) const ORIGIN_TIME_MAX: Duration = Duration::from_secs(120);
 pub(crate) const VERDICT_TIME_MAX: Duration = Duration::from_secs(3);
 /// For the origin to take one thumbnail; then it goes to the uploader.
 pub(crate) const THUMBNAIL_TIME_MAX: Duration = Duration::from_secs(30);
+/// What an origin may say of a thumbnail beside its status, if the next is to go on the same connection.
+pub(crate) const ANSWER_BYTES_MAX: usize = 16 << 10;
 /// Pieces of a body between the phone and the uploader; each has up to 64 kB.
 pub(crate) const PIECES_WAITING_MAX: usize = 8;
 /// Uploads by tus that are remembered for their thumbnails.

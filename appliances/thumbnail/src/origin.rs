@@ -8,10 +8,12 @@ use axum::http::{
 };
 use bytes::Bytes;
 use edgecloud_appliance::Ends;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use crate::http::{Connection, HttpError, Tls, forwarded};
-use crate::limits::{ORIGIN_TIME_MAX, THUMBNAIL_TIME_MAX};
+use crate::limits::{ANSWER_BYTES_MAX, ORIGIN_TIME_MAX, THUMBNAIL_TIME_MAX};
 use crate::picture::Thumbnail;
 use crate::reason::Refused;
 use crate::uploader::{Metadata, metadata};
@@ -216,17 +218,25 @@ impl Sender {
         all
     }
 
-    /// Posts a thumbnail.
+    /// Opens a connection for thumbnails, which takes some round trips of a poor backhaul: while the
+    /// first is made.
+    pub(crate) async fn open(&self, tls: &Tls) -> Option<Connection> {
+        // Whoever has none opens another and hears why that fails.
+        self.origin.connect(tls).await.ok()
+    }
+
+    /// Posts a thumbnail, on a connection that is open or on a new one, which then is kept.
     pub(crate) async fn post(
         &self,
         tls: &Tls,
+        open: &mut Option<Connection>,
         path: &str,
         thumbnail: &Thumbnail,
         identity: &str,
     ) -> Verdict {
         let posting = timeout(
             THUMBNAIL_TIME_MAX,
-            self.try_post(tls, path, thumbnail, identity),
+            self.try_post(tls, open, path, thumbnail, identity),
         );
         match posting.await {
             Ok(Ok(status)) if status.is_success() => Verdict::Taken,
@@ -238,11 +248,25 @@ impl Sender {
     async fn try_post(
         &self,
         tls: &Tls,
+        open: &mut Option<Connection>,
         path: &str,
         thumbnail: &Thumbnail,
         identity: &str,
     ) -> Result<StatusCode, HttpError> {
+        if let Some(mut connection) = open.take() {
+            let request = self.request(path, thumbnail, identity);
+            if let Ok(response) = connection.send(request).await {
+                return Ok(answered(connection, response, open).await);
+            }
+            // An origin may close what waits at any time; it takes a thumbnail that comes again once.
+        }
         let mut connection = self.origin.connect(tls).await?;
+        let request = self.request(path, thumbnail, identity);
+        let response = connection.send(request).await?;
+        Ok(answered(connection, response, open).await)
+    }
+
+    fn request(&self, path: &str, thumbnail: &Thumbnail, identity: &str) -> Request<Body> {
         let mut headers = HeaderMap::new();
         let own = [
             (
@@ -267,8 +291,21 @@ impl Sender {
         // Settings have checked the path, and a size's name needs no escapes.
         *request.uri_mut() = query(path, thumbnail).parse().unwrap_or_default();
         *request.headers_mut() = headers;
-        Ok(connection.send(request).await?.status())
+        request
     }
+}
+
+/// The status of an answer. Its connection is kept if the rest of the answer is short.
+async fn answered(
+    connection: Connection,
+    response: Response<Incoming>,
+    open: &mut Option<Connection>,
+) -> StatusCode {
+    let (head, body) = response.into_parts();
+    if Limited::new(body, ANSWER_BYTES_MAX).collect().await.is_ok() {
+        *open = Some(connection);
+    }
+    head.status
 }
 
 /// The origin finds by these which thumbnail it is.

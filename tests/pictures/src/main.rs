@@ -4,7 +4,10 @@
 //! answers with the nanoseconds that it took, from the file in memory to the thumbnail in memory. The last
 //! one is in the file THUMBNAIL. `pictures score PHOTO THUMBNAIL` prints the SSIMULACRA2 of a thumbnail
 //! against a reference that shares no code with ours: decoded whole by `image` and scaled by its Lanczos3,
-//! in linear light and in 32-bit floating point.
+//! in linear light and in 32-bit floating point. `pictures judge FOLDER` is for `cargo xtask conformance`.
+
+mod judge;
+mod service;
 
 use std::io::{BufRead as _, Write as _};
 use std::time::Instant;
@@ -24,7 +27,11 @@ fn main() -> Result<()> {
     match arguments[..] {
         ["serve", photo, thumbnail] => serve(photo, thumbnail),
         ["score", photo, thumbnail] => score(photo, thumbnail),
-        _ => bail!("say `serve PHOTO THUMBNAIL` or `score PHOTO THUMBNAIL`"),
+        ["judge", folder] => judge::run(folder),
+        ["latency", thumbnailer, photo] => service::run(thumbnailer, photo),
+        _ => bail!(
+            "say `serve PHOTO THUMBNAIL`, `score PHOTO THUMBNAIL`, `latency THUMBNAILER PHOTO` or `judge FOLDER`"
+        ),
     }
 }
 
@@ -62,12 +69,17 @@ fn linear(path: &str) -> Result<Pixels> {
     let file = ImageReader::open(path).with_context(|| format!("cannot read {path}"))?;
     let mut pixels = file.with_guessed_format()?.decode()?.into_rgb32f();
     for value in pixels.iter_mut() {
-        *value = match *value <= 0.04045 {
-            true => *value / 12.92,
-            false => ((*value + 0.055) / 1.055).powf(2.4),
-        };
+        *value = light(*value);
     }
     Ok(pixels)
+}
+
+/// Linear light of a value of sRGB (IEC 61966-2-1).
+fn light(value: f32) -> f32 {
+    match value <= 0.04045 {
+        true => value / 12.92,
+        false => ((value + 0.055) / 1.055).powf(2.4),
+    }
 }
 
 fn frame(pixels: &Pixels) -> Result<ssimulacra2::Rgb> {

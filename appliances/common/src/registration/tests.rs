@@ -119,10 +119,12 @@ async fn axum_serve(listener: TcpListener, router: Router) {
         tokio::spawn(crate::connection::serve(
             stream,
             crate::connection::Server {
+                own_name: crate::own_name::OwnName::default(),
                 router: router.clone(),
                 tls: None,
                 drain: Drain::default(),
                 figures: None,
+                read_bytes: crate::limits::HEAD_BYTES_MAX,
             },
         ));
     }

@@ -98,7 +98,8 @@ impl Default for Limits {
         Limits {
             // Telephones make up to 200 megapixels; most of those that are sent have 12 to 50.
             pixels_max: 100_000_000,
-            // A progressive JPEG of 18 megapixels without subsampling, of two bytes per coefficient.
+            // A WebP of 16 megapixels, whose decoder holds ten bytes of each pixel. A JPEG of as many takes
+            // some rows, and a progressive one about a byte of each pixel.
             memory_max: 160 << 20,
         }
     }

@@ -1,6 +1,6 @@
 //! All sizes of one picture, from rows as the decoder gives them.
 
-use super::colour::{Conversion, Linear, Samples};
+use super::colour::{Conversion, Linear, PADDING, Samples};
 use super::geometry::{Plan, Size};
 use super::resample::Scaler;
 use super::{Orientation, Pace, PictureError};
@@ -13,12 +13,14 @@ const OPEN_ROWS: usize = 7;
 
 /// The memory that scaling a picture of this width takes.
 pub(super) fn memory(width: u32, sizes: &[Size]) -> usize {
-    const LINEAR: usize = size_of::<Linear>();
-    let source = width as usize * LINEAR;
+    /// Of four channels.
+    const SUMS: usize = size_of::<i32>() * 4;
+    let source = Linear::memory(width as usize);
     let made = sizes.iter().map(|size| {
         let edge = size.longest() as usize;
-        // Pixels, as they are and turned; rows in the making; weights, six for each source pixel.
-        edge * edge * 8 + edge * OPEN_ROWS * LINEAR + width as usize * 6 * 4 * 2
+        // Pixels, as they are and turned; rows in the making; weights, six for each source pixel and some
+        // for each that is made.
+        edge * edge * 8 + edge * OPEN_ROWS * SUMS + (width as usize * 6 + edge * PADDING) * 2 * 2
     });
     source + made.sum::<usize>()
 }
@@ -53,7 +55,6 @@ struct Begun {
     orientation: Orientation,
     bytes_per_row: usize,
     scalers: Vec<Scaler>,
-    linear: Vec<Linear>,
     since_pace: usize,
 }
 
@@ -72,6 +73,7 @@ impl<'s> Scaling<'s> {
     }
 
     pub(super) fn begin(&mut self, raster: &Raster<'_>) {
+        let conversion = Conversion::new(raster.samples, raster.profile, raster.width as usize);
         let scaler = |size: &Size| {
             let Plan { across, down } = match raster.orientation.is_transposed() {
                 false => size.plan(self.stored.0, self.stored.1),
@@ -83,14 +85,14 @@ impl<'s> Scaling<'s> {
                     }
                 }
             };
-            Scaler::new((raster.width, raster.height), across, down)
+            let edges = (raster.width, raster.height);
+            Scaler::new(edges, across, down, conversion.channels())
         };
         self.begun = Some(Begun {
-            conversion: Conversion::new(raster.samples, raster.profile),
             orientation: raster.orientation,
             bytes_per_row: raster.width as usize * raster.samples.bytes(),
             scalers: self.sizes.iter().map(scaler).collect(),
-            linear: Vec::with_capacity(raster.width as usize),
+            conversion,
             since_pace: 0,
         });
     }
@@ -103,16 +105,17 @@ impl<'s> Scaling<'s> {
         let Some(row) = row.get(..begun.bytes_per_row) else {
             return Err(PictureError::Broken("a row is too short".to_owned()));
         };
-        begun.conversion.row(row, &mut begun.linear);
-        for scaler in &mut begun.scalers {
-            scaler.row(&begun.linear);
-        }
-        begun.since_pace += begun.linear.len();
-        if begun.since_pace >= PIXELS_PER_PACE {
-            begun.since_pace = 0;
-            (self.pace)()?;
-        }
-        Ok(())
+        let linear = begun.conversion.row(row);
+        scale(&mut begun.scalers, linear, &mut begun.since_pace, self.pace)
+    }
+
+    /// Takes the next row of red, green and blue.
+    pub(super) fn planes(&mut self, planes: [&[u8]; 3]) -> Result<(), PictureError> {
+        let Some(begun) = &mut self.begun else {
+            return Err(PictureError::Broken("rows before the head".to_owned()));
+        };
+        let linear = begun.conversion.planes(planes);
+        scale(&mut begun.scalers, linear, &mut begun.since_pace, self.pace)
     }
 
     /// The thumbnails, with their names.
@@ -137,4 +140,21 @@ impl<'s> Scaling<'s> {
         let names = self.sizes.iter().map(Size::name);
         Ok(names.zip(begun.scalers.into_iter().map(image)).collect())
     }
+}
+
+fn scale(
+    scalers: &mut [Scaler],
+    linear: &Linear,
+    since_pace: &mut usize,
+    pace: Pace<'_>,
+) -> Result<(), PictureError> {
+    for scaler in scalers {
+        scaler.row(linear);
+    }
+    *since_pace += linear.width();
+    if *since_pace >= PIXELS_PER_PACE {
+        *since_pace = 0;
+        pace()?;
+    }
+    Ok(())
 }

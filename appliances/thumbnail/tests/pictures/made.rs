@@ -20,13 +20,14 @@ pub(crate) enum Kind {
     Png16,
     PngAlpha,
     Gif,
+    GifInterlaced,
     WebP,
     WebPAlpha,
 }
 
 impl Kind {
     /// Those that show red, green, blue and white.
-    pub(crate) const OPAQUE: [Kind; 10] = [
+    pub(crate) const OPAQUE: [Kind; 11] = [
         Kind::Jpeg,
         Kind::JpegProgressive,
         Kind::Jpeg411,
@@ -36,6 +37,7 @@ impl Kind {
         Kind::PngPalette,
         Kind::Png16,
         Kind::Gif,
+        Kind::GifInterlaced,
         Kind::WebP,
     ];
 }
@@ -139,6 +141,7 @@ fn encode(kind: Kind, width: u32, height: u32, pixels: &[[u8; 3]]) -> Vec<u8> {
         ),
         Kind::PngInterlaced => interlaced(width, height, pixels),
         Kind::Gif => encode_gif(width, height, pixels),
+        Kind::GifInterlaced => encode_gif_interlaced(width, height, pixels),
         Kind::WebP => encode_webp(width, height, flat, image_webp::ColorType::Rgb8),
         Kind::WebPAlpha => encode_webp(
             width,
@@ -255,16 +258,26 @@ fn chunk(name: &[u8; 4], data: &[u8]) -> Vec<u8> {
 }
 
 fn encode_gif(width: u32, height: u32, pixels: &[[u8; 3]]) -> Vec<u8> {
+    encode_gif_frame(width, height, pixels.iter().map(index).collect(), false)
+}
+
+/// The encoder only says so: the rows are put into their order here.
+fn encode_gif_interlaced(width: u32, height: u32, pixels: &[[u8; 3]]) -> Vec<u8> {
+    let rows: Vec<_> = pixels.chunks_exact(width as usize).collect();
+    let order = [(0, 8), (4, 8), (2, 4), (1, 2)]
+        .into_iter()
+        .flat_map(|(first, step)| (first..height as usize).step_by(step));
+    let indices = order.flat_map(|row| rows[row].iter().map(index));
+    encode_gif_frame(width, height, indices.collect(), true)
+}
+
+fn encode_gif_frame(width: u32, height: u32, indices: Vec<u8>, interlaced: bool) -> Vec<u8> {
+    let (width, height) = (width as u16, height as u16);
     let mut bytes = Vec::new();
-    let mut encoder = gif::Encoder::new(
-        &mut bytes,
-        width as u16,
-        height as u16,
-        QUARTERS.as_flattened(),
-    )
-    .expect("a head");
-    let indices: Vec<u8> = pixels.iter().map(index).collect();
-    let frame = gif::Frame::from_indexed_pixels(width as u16, height as u16, indices, None);
+    let mut encoder =
+        gif::Encoder::new(&mut bytes, width, height, QUARTERS.as_flattened()).expect("a head");
+    let mut frame = gif::Frame::from_indexed_pixels(width, height, indices, None);
+    frame.interlaced = interlaced;
     encoder.write_frame(&frame).expect("a frame");
     drop(encoder);
     bytes

@@ -183,7 +183,7 @@ fn a_corrupt_exif_block_does_no_harm() {
 
 #[test]
 fn a_file_that_was_cut_shows_what_is_there() {
-    for kind in [Kind::Jpeg, Kind::Png] {
+    for kind in [Kind::Jpeg, Kind::JpegProgressive, Kind::Png, Kind::Gif] {
         let bytes = made::noise(kind, 300, 300);
         let half = &bytes[..bytes.len() / 2];
         let made =
@@ -244,7 +244,15 @@ fn bombs_are_refused_by_their_heads() {
 
 #[test]
 fn decoding_pauses_often_and_stops_when_it_is_told() {
-    for kind in [Kind::Jpeg, Kind::Png, Kind::Gif, Kind::PngInterlaced] {
+    for kind in [
+        Kind::Jpeg,
+        Kind::JpegProgressive,
+        Kind::Png,
+        Kind::PngInterlaced,
+        Kind::Gif,
+        Kind::GifInterlaced,
+        Kind::WebP,
+    ] {
         let bytes = made::noise(kind, 600, 600);
         let sizes = sizes(&["a=100x100"]);
         let picture = Picture::open(&bytes, &sizes, &Limits::default()).expect("opened");
