@@ -29,8 +29,10 @@ pub(crate) struct Destination {
     /// What is connected to, if it is not what the name resolves to.
     pub(crate) address: Option<SocketAddr>,
     pub(crate) protocol: Protocol,
-    /// Where tus uploads are made.
+    /// Where tus uploads are made, and what S3's objects are below.
     pub(crate) endpoint: Option<String>,
+    /// Where a store that speaks S3 says that it is.
+    pub(crate) region: Option<String>,
     pub(crate) method: Method,
     /// The phone's own fields.
     pub(crate) fields: HeaderMap,
@@ -113,6 +115,7 @@ impl Destination {
             address: origin.address.or(address),
             protocol: origin.protocol,
             endpoint: origin.endpoint,
+            region: origin.region,
             place,
             method,
             fields,

@@ -1,5 +1,6 @@
 //! A body on its way from a client to the disk.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use axum::body::{Body, Bytes};
@@ -9,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::figures::Figures;
 use crate::id::Id;
-use crate::limits::{EXTENT_BYTES_MAX, STALL_TIME_MAX};
+use crate::limits::{EXTENT_BYTES_MAX, EXTENT_BYTES_MIN, STALL_TIME_MAX, WRITES_WAITING_MAX};
 use crate::refusal::Refused;
 use crate::store::{Store, StoreError, Stored};
 use crate::tus::Patch;
@@ -28,7 +29,8 @@ impl Intake {
     /// Takes a body to its end, or to where it stops; what came is durable in either case, unless it has a
     /// checksum that is wrong.
     pub(crate) async fn take(self, patch: Patch, body: Body) -> Result<Stored, Refused> {
-        let mut checking = patch.checksum.as_ref().map(|checksum| checksum.begin());
+        let checksums = patch.checksums.iter();
+        let mut checking: Vec<_> = checksums.map(|checksum| checksum.begin()).collect();
         let mut appending = Appending::new(&self);
         let mut body = body;
         let mut outcome = loop {
@@ -36,7 +38,7 @@ impl Intake {
                 Ok(None) => break Ok(()),
                 Ok(Some(piece)) => {
                     self.figures.received.add(piece.len() as u64);
-                    if let Some(checking) = &mut checking {
+                    for checking in &mut checking {
                         checking.update(&piece);
                     }
                     if let Err(error) = appending.piece(piece).await {
@@ -51,12 +53,16 @@ impl Intake {
         if let Err(error) = appending.end().await {
             outcome = outcome.and(Err(error.into()));
         }
-        if checking.is_some_and(|checking| !(outcome.is_ok() && checking.matches())) {
+        let is_checked = !checking.is_empty();
+        let is_right = checking.into_iter().all(|checking| checking.matches());
+        if is_checked && !(outcome.is_ok() && is_right) {
             self.store.roll_back(self.id, self.lease).await?;
             return Err(outcome.err().unwrap_or(Refused::Checksum));
         }
         let length = patch.length.filter(|_| outcome.is_ok());
-        let stored = self.store.finish(self.id, self.lease, length).await;
+        let digest = patch.digest.filter(|_| outcome.is_ok());
+        let stored = self.store.finish(self.id, self.lease, length, digest);
+        let stored = stored.await;
         outcome?;
         let stored = stored?;
         if stored.offset < patch.offset + came {
@@ -85,11 +91,12 @@ async fn piece(body: &mut Body) -> Result<Option<Bytes>, Refused> {
     }
 }
 
-/// Gathers pieces to what is written at once. One such is on its way to the disk while the next is gathered.
+/// Gathers small pieces to what is written at once; large ones are written as they came. Some such are on their
+/// way to the disk while the next is gathered.
 struct Appending<'i> {
     intake: &'i Intake,
     gathered: Vec<u8>,
-    under_way: Option<oneshot::Receiver<Result<(), StoreError>>>,
+    under_way: VecDeque<oneshot::Receiver<Result<(), StoreError>>>,
     came: u64,
 }
 
@@ -98,7 +105,7 @@ impl<'i> Appending<'i> {
         Appending {
             intake,
             gathered: Vec::new(),
-            under_way: None,
+            under_way: VecDeque::new(),
             came: 0,
         }
     }
@@ -108,38 +115,106 @@ impl<'i> Appending<'i> {
             return Err(StoreError::TooLong);
         }
         self.came += piece.len() as u64;
+        if piece.len() >= EXTENT_BYTES_MIN {
+            self.write_gathered().await?;
+            return self.write(piece).await;
+        }
         let room = EXTENT_BYTES_MAX - self.gathered.len();
         let (first, rest) = piece.split_at(piece.len().min(room));
         self.gathered.extend_from_slice(first);
         if self.gathered.len() == EXTENT_BYTES_MAX {
-            self.write().await?;
-            self.gathered = Vec::with_capacity(EXTENT_BYTES_MAX);
+            self.write_gathered().await?;
             self.gathered.extend_from_slice(rest);
         }
         Ok(())
     }
 
-    async fn write(&mut self) -> Result<(), StoreError> {
-        self.written().await?;
+    async fn write_gathered(&mut self) -> Result<(), StoreError> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let next = Vec::with_capacity(EXTENT_BYTES_MIN);
+        let bytes = std::mem::replace(&mut self.gathered, next);
+        self.write(Bytes::from(bytes)).await
+    }
+
+    async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        self.wait_for_all_but(WRITES_WAITING_MAX - 1).await?;
         let Intake {
             store, id, lease, ..
         } = self.intake;
-        let bytes = std::mem::take(&mut self.gathered);
-        self.under_way = Some(store.append_later(*id, *lease, bytes).await?);
+        let written = store.append_later(*id, *lease, bytes).await?;
+        self.under_way.push_back(written);
         Ok(())
     }
 
-    async fn written(&mut self) -> Result<(), StoreError> {
-        match self.under_way.take() {
-            Some(answer) => answer.await.map_err(|_| StoreError::Failed)?,
-            None => Ok(()),
+    async fn wait_for_all_but(&mut self, left: usize) -> Result<(), StoreError> {
+        while self.under_way.len() > left
+            && let Some(answer) = self.under_way.pop_front()
+        {
+            answer.await.map_err(|_| StoreError::Failed)??;
         }
+        Ok(())
     }
 
     async fn end(mut self) -> Result<(), StoreError> {
-        if !self.gathered.is_empty() {
-            self.write().await?;
+        self.write_gathered().await?;
+        self.wait_for_all_but(0).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::task::{Context, Poll};
+
+    use edgecloud_appliance::metrics::Registry;
+    use http_body::Frame;
+
+    use super::*;
+    use crate::metadata::Metadata;
+    use crate::store::Faulty;
+
+    /// A body of which some bytes come, and then nothing for ever.
+    struct Stopping(Option<Bytes>);
+
+    impl http_body::Body for Stopping {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+            match self.0.take() {
+                Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                None => Poll::Pending,
+            }
         }
-        self.written().await
+    }
+
+    /// Time passes by itself where all wait.
+    #[tokio::test(start_paused = true)]
+    async fn a_phone_that_stops_for_ever_is_let_go_and_what_came_is_kept() {
+        let store = Store::start(Arc::new(Faulty::of_size(32 << 20))).expect("a store");
+        let (length, metadata) = (Some(500_000), Metadata::default());
+        let id = store.create(length, false, metadata, None).await;
+        let id = id.expect("made");
+        let lease = store.open(id, false).await.expect("opened").lease;
+        let intake = Intake {
+            store: store.clone(),
+            figures: Figures::of(&Registry::default()),
+            id,
+            lease,
+            room: 500_000,
+        };
+        let began = tokio::time::Instant::now();
+        let body = Body::new(Stopping(Some(Bytes::from(vec![7; 300_000]))));
+        let taken = intake.take(Patch::default(), body).await;
+        assert_eq!(taken, Err(Refused::Stopped));
+        assert!(began.elapsed() >= STALL_TIME_MAX);
+        let opened = store.open(id, false).await.expect("opened");
+        assert_eq!(opened.offset, 300_000);
     }
 }

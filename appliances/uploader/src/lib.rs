@@ -17,8 +17,11 @@
 //! operator lets the domain call.
 
 mod destination;
+mod digests;
 mod expiry;
 mod figures;
+#[doc(hidden)]
+pub mod hostile;
 mod id;
 mod intake;
 mod limits;

@@ -11,11 +11,15 @@ pub(crate) const EXTENT_BYTES_MAX: usize = 256 << 10;
 /// An extent that is shorter is written anew with what follows it, so that an upload in small pieces takes
 /// few records of the index.
 pub(crate) const EXTENT_BYTES_MIN: usize = 64 << 10;
-/// What is written and not durable; then it is made so, whether anybody waits or not, so that a phone that
-/// loses its network loses little.
-pub(crate) const VOLATILE_BYTES_MAX: u64 = 32 << 20;
+/// Bytes of a body that are read at once, and written without being copied. Each connection may hold as many.
+pub(crate) const READ_BYTES: usize = 128 << 10;
+/// Writes of one body that wait for the disk.
+pub(crate) const WRITES_WAITING_MAX: usize = 2;
+/// What is written of all uploads before all of it is committed, whether anybody waits or not, so that a phone
+/// that loses its network loses little. Tests come to it sooner.
+pub(crate) const VOLATILE_BYTES_MAX: u64 = if cfg!(test) { 1 << 20 } else { 32 << 20 };
 /// Bytes that are written before a flush begins by itself: a disk's queue is full with them.
-pub(crate) const EAGER_BYTES: u64 = 4 << 20;
+pub(crate) const EAGER_BYTES: u64 = if cfg!(test) { 256 << 10 } else { 4 << 20 };
 /// Commands that one flush serves.
 pub(crate) const GROUP_MAX: usize = 256;
 /// Commands that wait for the disk; who sends more waits himself.
@@ -38,6 +42,13 @@ pub(crate) const CONNECT_TIME_MAX: Duration = Duration::from_secs(20);
 /// For an origin to take the next piece, or to answer when it has all: a backhaul that is out for longer is
 /// tried again.
 pub(crate) const ORIGIN_STALL_TIME_MAX: Duration = Duration::from_secs(120);
+/// Bytes of a part for a store that speaks S3, at least: it wants 5 MiB, and a part that a poor backhaul loses
+/// is sent again. A part ends with an extent.
+pub(crate) const S3_PART_BYTES: u64 = 8 << 20;
+/// Parts that such a store takes are 10,000; they are larger than they are planned by up to an extent.
+pub(crate) const S3_PARTS_MAX: u64 = 9_000;
+/// Bytes of its answers: a thousand parts have some 200 kB.
+pub(crate) const S3_ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Bytes of an origin's answer that are read, so that its reason can be told.
 pub(crate) const ANSWER_BYTES_MAX: usize = 4096;
 /// Before the first retry.
@@ -58,6 +69,8 @@ pub(crate) const SENDERS_MAX: usize = 4096;
 /// How often the schedule is looked at though nothing happened: prices change, and clocks are set.
 pub(crate) const SCHEDULE_TIME_MAX: Duration = Duration::from_secs(30);
 
+// What is read at once may be an extent.
+const _: () = assert!(READ_BYTES >= EXTENT_BYTES_MIN && READ_BYTES <= EXTENT_BYTES_MAX);
 // An absorbed extent and what follows it make one extent.
 const _: () = assert!(EXTENT_BYTES_MIN < EXTENT_BYTES_MAX);
 const _: () = assert!(EXTENT_BYTES_MAX.is_multiple_of(4096));

@@ -139,6 +139,12 @@ fn wait(job: &Job<'_>, terms: &Terms, held: &HashMap<String, Duration>) -> Optio
     Some(failed.max(cheap))
 }
 
+/// How long an upload has waited: as long as this program knows of it, or since it was made if that is longer.
+/// A clock that was set back makes nobody wait anew.
+pub fn age(known: Duration, created_s: u64, now_s: u64) -> Duration {
+    known.max(Duration::from_secs(now_s.saturating_sub(created_s)))
+}
+
 /// How long to wait after so many failures: twice as long each time, and by chance (`random`) up to half of
 /// it less, so that what failed together does not come again together. What the origin asks for is obeyed.
 pub fn pause(attempts: u32, random: u32, retry_after: Option<Duration>) -> Duration {
@@ -238,6 +244,65 @@ mod tests {
         let held = HashMap::from([("a".to_owned(), Duration::from_secs(30))]);
         let next = next(&[tired], &[], &terms(true), &HashMap::new(), &held);
         assert_eq!(next, Next::Wait(Duration::from_secs(30)));
+    }
+
+    /// Plays the schedule by the second while an origin is away for an hour; attempts until it is back, and
+    /// when all is there after that.
+    fn outage(random: &mut crate::store::Random) -> (u32, u64) {
+        let origin = Duration::from_secs(3600);
+        let mut waiting: Vec<u128> = (1..=8).collect();
+        let (mut now, mut asked, mut failures) = (Duration::ZERO, 0, 0);
+        let (mut held, mut attempts, mut tired) = (Duration::ZERO, HashMap::new(), HashMap::new());
+        while !waiting.is_empty() {
+            let jobs: Vec<Job<'_>> = waiting
+                .iter()
+                .map(|id| {
+                    let mut job = job(*id, Original, 1, now.as_secs());
+                    let until: Duration = tired.get(id).copied().unwrap_or_default();
+                    job.pause = until.saturating_sub(now);
+                    job
+                })
+                .collect();
+            let rests = HashMap::from([("a".to_owned(), held.saturating_sub(now))]);
+            match next(&jobs, &[], &terms(true), &HashMap::new(), &rests) {
+                Next::Start(id) if now < origin => {
+                    asked += 1;
+                    failures += 1;
+                    let own = attempts.entry(id.0).and_modify(|n| *n += 1).or_insert(1);
+                    let mut pause = |failures| pause(failures, random.below(1024) as u32, None);
+                    tired.insert(id.0, now + pause(*own));
+                    held = now + pause(failures);
+                }
+                Next::Start(id) => waiting.retain(|other| *other != id.0),
+                Next::Wait(wait) => now += wait.max(Duration::from_millis(1)),
+                Next::Rest => panic!("it waits for ever"),
+            }
+        }
+        (asked, (now - origin).as_secs())
+    }
+
+    #[test]
+    fn an_origin_that_is_away_for_an_hour_is_asked_seldom_and_has_all_soon_after() {
+        let seed = u64::from(std::process::id());
+        println!("seed {seed}");
+        let mut random = crate::store::Random::of(seed);
+        for _ in 0..100 {
+            let (asked, after_s) = outage(&mut random);
+            assert!((10..=30).contains(&asked), "{asked} attempts");
+            assert!(after_s <= RETRY_TIME_MAX.as_secs(), "{after_s} s");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_makes_nothing_wait_longer() {
+        let known = Duration::from_secs(30);
+        let ages = [0, 1_000, 1_030, 5_000].map(|now_s| age(known, 1_000, now_s).as_secs());
+        assert_eq!(ages, [30, 30, 30, 4_000]);
+        // However old it is said to be, it goes at once at most, and what failed rests still.
+        let mut old = job(1, Original, 1, u64::MAX);
+        check(&[old], &[], false, Next::Start(Id(1)));
+        old.pause = HOUR;
+        check(&[old], &[], false, Next::Wait(HOUR));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Requests of clients: tus 1.0.
 
+use std::env;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -15,10 +16,10 @@ use crate::expiry;
 use crate::figures::Figures;
 use crate::id::Id;
 use crate::intake::Intake;
-use crate::limits::BODIES_MAX;
-use crate::outbound::Outbound;
+use crate::limits::{BODIES_MAX, READ_BYTES};
+use crate::outbound::{Keys, Outbound};
 use crate::refusal::Refused;
-use crate::settings::{Settings, Written};
+use crate::settings::{Settings, SettingsError, Written};
 use crate::status;
 use crate::store::{Disk, Store, Stored};
 use crate::tus::{self, Ask, Creation, Kind, Patch};
@@ -42,6 +43,10 @@ pub(crate) struct Uploader {
 pub async fn make(stage: Stage<Written>) -> Result<Router, Failure> {
     let refusals = stage.refusals::<Refused>();
     let settings = Arc::new(Settings::try_from(stage.settings)?);
+    let keys = Keys::of(|name| env::var(name).ok());
+    if settings.origins.need_keys() && keys.is_none() {
+        return Err(SettingsError::Keys.into());
+    }
     let disk = Arc::new(Disk::open(&settings.device, settings.size)?);
     let store = Store::start(disk)?;
     let figures = Figures::of(&stage.metrics);
@@ -51,12 +56,18 @@ pub async fn make(stage: Stage<Written>) -> Result<Router, Failure> {
     };
     stage.log.tell(
         "the disk is ready",
-        &[("uploads", &count), ("bytes", &disk_bytes)],
+        &[
+            ("uploads", &count),
+            ("bytes", &disk_bytes),
+            ("torn", &store.took_back),
+        ],
     );
+    stage.reads.at_once(READ_BYTES);
     let gate = stage.readiness.gate("the disk fails");
     gate.open();
     let outbound = Outbound::new(
         Arc::clone(&settings),
+        keys,
         store.clone(),
         figures.clone(),
         stage.log.clone(),
@@ -167,6 +178,7 @@ impl Uploader {
             length,
             kind,
             mut metadata,
+            digest,
             patch,
         } = creation;
         if length.is_some_and(|length| length > self.upload_max) {
@@ -178,15 +190,18 @@ impl Uploader {
             Destination::of(&metadata, &self.settings.origins)?;
         }
         let id = match kind {
-            Kind::Final(parts) => self.store.join(parts, metadata).await?,
-            Kind::Whole => self.store.create(length, false, metadata).await?,
-            Kind::Partial => self.store.create(length, true, metadata).await?,
+            Kind::Final(parts) => self.store.join(parts, metadata, digest).await?,
+            Kind::Whole => self.store.create(length, false, metadata, digest).await?,
+            Kind::Partial => self.store.create(length, true, metadata, digest).await?,
         };
         let mut response = empty(StatusCode::CREATED);
         if let Some(patch) = patch {
             // What came is kept if the rest does not come: the client asks for the offset.
-            if let Ok(stored) = self.take(id, patch, body).await {
-                tell(response.headers_mut(), &stored);
+            match self.take(id, patch, body).await {
+                Ok(stored) => tell(response.headers_mut(), &stored),
+                // It is forgotten.
+                Err(Refused::Mismatch) => return Err(Refused::Mismatch),
+                Err(_) => {}
             }
         }
         let location = format!("{}/{id}", self.settings.path);
@@ -239,7 +254,7 @@ impl Uploader {
         let seat = Arc::clone(&self.seats)
             .try_acquire_owned()
             .map_err(|_| Refused::Busy)?;
-        let opened = self.store.open(id, patch.checksum.is_some()).await?;
+        let opened = self.store.open(id, !patch.checksums.is_empty()).await?;
         if opened.offset != patch.offset {
             return Err(Refused::Offset);
         }
@@ -286,7 +301,7 @@ impl Uploader {
 fn tell(headers: &mut HeaderMap, stored: &Stored) {
     headers.insert("upload-offset", HeaderValue::from(stored.offset));
     if let Some(whole) = stored.whole
-        && let Ok(digest) = HeaderValue::from_str(&crate::outbound::repr_digest(whole.digest))
+        && let Ok(digest) = HeaderValue::from_str(&crate::digests::written(whole.digest))
     {
         headers.insert("repr-digest", digest);
     }

@@ -20,8 +20,10 @@
 //!
 //! An origin has `host` (as in the URL, without the port), and may have `address` (`ADDRESS:PORT` that is
 //! connected to, whatever the metadata say), `protocol` (`replay`, without it, repeats the phone's request;
-//! `put` sends a PUT to the URL; `tus` uploads by tus 1.0) and `endpoint` (the path that tus uploads are
-//! made at; the URL's own without it).
+//! `put` sends a PUT to the URL; `tus` uploads by tus 1.0; `s3` makes objects of a bucket, named by their
+//! SHA-256) and `endpoint` (the path that tus uploads are made at, the URL's own without it; with `s3` bucket
+//! and prefix, which are needed). `s3` signs for `region` (`us-east-1` without it), with the keys that the
+//! environment has as `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -74,6 +76,7 @@ struct WrittenOrigin {
     #[serde(default)]
     protocol: Protocol,
     endpoint: Option<String>,
+    region: Option<String>,
 }
 
 /// How an origin takes uploads.
@@ -87,6 +90,8 @@ pub(crate) enum Protocol {
     Put,
     /// tus 1.0.
     Tus,
+    /// Objects of a bucket.
+    S3,
 }
 
 impl Default for Written {
@@ -147,9 +152,16 @@ pub(crate) struct Origin {
     pub(crate) address: Option<SocketAddr>,
     pub(crate) protocol: Protocol,
     pub(crate) endpoint: Option<String>,
+    pub(crate) region: Option<String>,
 }
 
 impl Origins {
+    /// Whether requests must be signed.
+    pub(crate) fn need_keys(&self) -> bool {
+        let needs = |origin: &Origin| origin.protocol == Protocol::S3;
+        self.0.values().any(needs)
+    }
+
     /// An origin; `None` if nothing may go there.
     pub(crate) fn get(&self, host: &str) -> Option<Origin> {
         match self.0.is_empty() {
@@ -176,6 +188,14 @@ pub(crate) enum SettingsError {
     Roots,
     #[error("origin {0:?} is there twice, or has no name; write host = \"www.photos.example\"")]
     Origin(String),
+    #[error("origin {0:?} speaks s3, so it needs endpoint = \"/bucket\" or \"/bucket/prefix\"")]
+    Bucket(String),
+    #[error("region = {0:?} is none; it is letters, digits and -, as in eu-central-1")]
+    Region(String),
+    #[error(
+        "an origin speaks s3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
+    )]
+    Keys,
     #[error("there are more than {ORIGINS_MAX} origins")]
     Origins,
     #[error("destination = {0:?} is no URL; write it like https://www.photos.example/upload")]
@@ -235,11 +255,20 @@ fn origins(written: Vec<WrittenOrigin>) -> Result<Origins, SettingsError> {
         if let Some(endpoint) = &one.endpoint {
             check_path("endpoint", endpoint)?;
         }
+        if one.protocol == Protocol::S3 && one.endpoint.is_none() {
+            return Err(SettingsError::Bucket(one.host));
+        }
+        let is_region =
+            |text: &String| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if let Some(region) = one.region.as_ref().filter(|region| !is_region(region)) {
+            return Err(SettingsError::Region(region.clone()));
+        }
         let host = one.host.to_ascii_lowercase();
         let origin = Origin {
             address: one.address,
             protocol: one.protocol,
             endpoint: one.endpoint,
+            region: one.region,
         };
         if host.is_empty() || origins.insert(host, origin).is_some() {
             return Err(SettingsError::Origin(one.host));
@@ -319,5 +348,13 @@ mod tests {
             "there twice",
         );
         check("colour = 1", "unknown field");
+        check(
+            "[[origin]]\nhost = 'a'\nprotocol = 's3'",
+            "it needs endpoint",
+        );
+        check(
+            "[[origin]]\nhost = 'a'\nregion = 'a/b'",
+            "as in eu-central-1",
+        );
     }
 }

@@ -5,10 +5,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 
+use crate::digests;
 use crate::id::Id;
 use crate::limits::PARTS_MAX;
 use crate::metadata::Metadata;
 use crate::refusal::Refused;
+use crate::store::Digest;
 
 /// The version that is spoken.
 pub(crate) const VERSION: &str = "1.0.0";
@@ -37,6 +39,8 @@ pub(crate) struct Creation {
     pub(crate) length: Option<u64>,
     pub(crate) kind: Kind,
     pub(crate) metadata: Metadata,
+    /// What it will hash to.
+    pub(crate) digest: Option<Digest>,
     /// Bytes that came with it.
     pub(crate) patch: Option<Patch>,
 }
@@ -57,7 +61,10 @@ pub(crate) struct Patch {
     pub(crate) length: Option<u64>,
     /// Bytes that come, if that is known.
     pub(crate) bytes: Option<u64>,
-    pub(crate) checksum: Option<Checksum>,
+    /// Of these bytes: `Upload-Checksum`, `Content-Digest`, or both.
+    pub(crate) checksums: Vec<Checksum>,
+    /// Of the whole.
+    pub(crate) digest: Option<Digest>,
 }
 
 /// What the bytes of a request must hash to.
@@ -164,23 +171,29 @@ fn creation(headers: &HeaderMap) -> Result<Creation, Refused> {
         length,
         kind,
         metadata,
+        digest: digests::sha256(headers, digests::REPRESENTATION)?,
         patch,
     })
 }
 
 fn patch(headers: &HeaderMap, offset: u64) -> Result<Patch, Refused> {
-    let checksum = match headers.get("upload-checksum") {
-        None => None,
-        Some(value) => {
-            let parsed = value.to_str().ok().and_then(Checksum::parse);
-            Some(parsed.ok_or(Refused::Algorithm)?)
-        }
-    };
+    let mut checksums = Vec::new();
+    if let Some(value) = headers.get("upload-checksum") {
+        let parsed = value.to_str().ok().and_then(Checksum::parse);
+        checksums.push(parsed.ok_or(Refused::Algorithm)?);
+    }
+    if let Some(digest) = digests::sha256(headers, digests::CONTENT)? {
+        checksums.push(Checksum {
+            is_sha1: false,
+            value: digest.0.to_vec(),
+        });
+    }
     Ok(Patch {
         offset,
         length: number(headers, "upload-length")?,
         bytes: number(headers, "content-length")?,
-        checksum,
+        checksums,
+        digest: digests::sha256(headers, digests::REPRESENTATION)?,
     })
 }
 
@@ -241,7 +254,7 @@ mod tests {
             panic!("{patched:?}");
         };
         assert_eq!(patch.offset, 7);
-        let mut checking = patch.checksum.expect("a checksum").begin();
+        let mut checking = patch.checksums[0].begin();
         checking.update(b"hello ");
         checking.update(b"world");
         assert!(checking.matches());
@@ -320,6 +333,15 @@ mod tests {
             ],
             Refused::Algorithm,
         );
+        for name in ["content-digest", "repr-digest"] {
+            let wrong = (name, "sha-256=AA==");
+            check(
+                "PATCH",
+                true,
+                &[body, ("upload-offset", "0"), wrong],
+                Refused::Digest,
+            );
+        }
         check("PUT", true, &[], Refused::Method);
         check("GET", true, &[], Refused::Method);
         check("POST", true, &[], Refused::Method);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, Response};
+use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -42,6 +43,7 @@ impl From<tokio::time::error::Elapsed> for HttpError {
 }
 
 /// TLS to origins.
+#[derive(Clone)]
 pub(crate) struct Tls(TlsConnector);
 
 impl Tls {
@@ -54,8 +56,14 @@ impl Tls {
     }
 }
 
-/// A connection to an origin. It ends when it is dropped.
-pub(crate) struct Connection(SendRequest<Body>);
+/// A connection to an origin. It ends when it is dropped, and is made anew if the origin ends it after an
+/// answer.
+pub(crate) struct Connection {
+    sender: SendRequest<Body>,
+    place: Place,
+    address: Option<SocketAddr>,
+    tls: Tls,
+}
 
 impl Connection {
     /// To an origin: to `address`, or to what its name resolves to.
@@ -64,26 +72,12 @@ impl Connection {
         address: Option<SocketAddr>,
         tls: &Tls,
     ) -> Result<Connection, HttpError> {
-        let stream = timeout(CONNECT_TIME_MAX, reach(place, address)).await??;
-        stream.set_nodelay(true)?;
-        if !place.is_tls {
-            return Connection::over(stream).await;
-        }
-        let wrong = |_| HttpError::Name(place.host.clone());
-        let name = ServerName::try_from(place.host.clone()).map_err(wrong)?;
-        let stream = timeout(CONNECT_TIME_MAX, tls.0.connect(name, stream)).await??;
-        Connection::over(stream).await
-    }
-
-    async fn over(
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    ) -> Result<Connection, HttpError> {
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // What goes wrong on it, the sender hears of.
-        tokio::spawn(async move {
-            let _ = connection.await;
-        });
-        Ok(Connection(sender))
+        Ok(Connection {
+            sender: connect(place, address, tls).await?,
+            place: place.clone(),
+            address,
+            tls: tls.clone(),
+        })
     }
 
     /// Sends a request with a body that somebody else watches; the head of its answer.
@@ -91,8 +85,12 @@ impl Connection {
         &mut self,
         request: Request<Body>,
     ) -> Result<Response<Incoming>, HttpError> {
-        self.0.ready().await?;
-        Ok(self.0.send_request(request).await?)
+        if self.sender.ready().await.is_err() {
+            // Nothing of this request went yet.
+            self.sender = connect(&self.place, self.address, &self.tls).await?;
+            self.sender.ready().await?;
+        }
+        Ok(self.sender.send_request(request).await?)
     }
 
     /// Sends a request that is short, and reads its answer to the end.
@@ -104,11 +102,46 @@ impl Connection {
 
 /// Reads an answer to its end, as far as it is short, so that the connection serves again.
 pub(crate) async fn finish(response: Response<Incoming>) -> Response<()> {
-    let (head, body) = response.into_parts();
-    let body = Limited::new(body, ANSWER_BYTES_MAX);
     // What it says besides its status is of no use to us.
-    let _ = timeout(ORIGIN_STALL_TIME_MAX, body.collect()).await;
-    Response::from_parts(head, ())
+    read(response, ANSWER_BYTES_MAX).await.map(drop)
+}
+
+/// Reads an answer to its end; one that is longer, or does not end, is empty.
+pub(crate) async fn read(response: Response<Incoming>, bytes_max: usize) -> Response<Bytes> {
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, bytes_max);
+    let body = match timeout(ORIGIN_STALL_TIME_MAX, body.collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        _ => Bytes::new(),
+    };
+    Response::from_parts(head, body)
+}
+
+async fn connect(
+    place: &Place,
+    address: Option<SocketAddr>,
+    tls: &Tls,
+) -> Result<SendRequest<Body>, HttpError> {
+    let stream = timeout(CONNECT_TIME_MAX, reach(place, address)).await??;
+    stream.set_nodelay(true)?;
+    if !place.is_tls {
+        return speak(stream).await;
+    }
+    let wrong = |_| HttpError::Name(place.host.clone());
+    let name = ServerName::try_from(place.host.clone()).map_err(wrong)?;
+    let stream = timeout(CONNECT_TIME_MAX, tls.0.connect(name, stream)).await??;
+    speak(stream).await
+}
+
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<SendRequest<Body>, HttpError> {
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // What goes wrong on it, the sender hears of.
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    Ok(sender)
 }
 
 async fn reach(place: &Place, address: Option<SocketAddr>) -> Result<TcpStream, HttpError> {

@@ -7,6 +7,7 @@
 mod http;
 mod outgoing;
 mod replay;
+mod s3;
 mod tus;
 mod verdict;
 mod view;
@@ -16,8 +17,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use edgecloud_appliance::{Drain, Failure, Log};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::Notify;
@@ -30,10 +29,11 @@ use crate::limits::{SCHEDULE_TIME_MAX, SENDERS_MAX};
 use crate::metadata;
 use crate::outbound::http::{HttpError, Tls};
 use crate::outbound::outgoing::{Outgoing, Progress, Rate};
+pub(crate) use crate::outbound::s3::{Keys, read_answer};
 use crate::outbound::verdict::Verdict;
 use crate::schedule::{self, Job, Next, Priority, Terms};
 use crate::settings::{Protocol, Settings};
-use crate::store::{Delivery, Digest, Entry, Note, Store};
+use crate::store::{Delivery, Entry, Note, Store};
 
 /// The sender.
 pub(crate) struct Outbound {
@@ -42,6 +42,8 @@ pub(crate) struct Outbound {
     figures: Figures,
     log: Log,
     tls: Tls,
+    /// For origins that speak S3.
+    keys: Option<Keys>,
     rate: Arc<Rate>,
     state: Mutex<State>,
     ended: Notify,
@@ -72,6 +74,7 @@ pub(crate) struct Flight {
 impl Outbound {
     pub(crate) fn new(
         settings: Arc<Settings>,
+        keys: Option<Keys>,
         store: Store,
         figures: Figures,
         log: Log,
@@ -79,6 +82,7 @@ impl Outbound {
         Ok(Arc::new(Outbound {
             tls: Tls::new(settings.roots.clone())?,
             settings,
+            keys,
             store,
             figures,
             log,
@@ -131,8 +135,8 @@ impl Outbound {
         let job = |(id, origin): &'_ (Id, String)| {
             let entry = ledger.get(*id)?;
             let known = now.saturating_duration_since(entry.known);
-            let age = Duration::from_secs(now_s.saturating_sub(entry.record.created_s));
-            Some((*id, origin.clone(), known.max(age), entry))
+            let age = schedule::age(known, entry.record.created_s, now_s);
+            Some((*id, origin.clone(), age, entry))
         };
         let waiting: Vec<_> = hosts.iter().filter_map(job).collect();
         let jobs: Vec<Job<'_>> = waiting
@@ -242,6 +246,11 @@ impl Outbound {
                 replay::replay(outgoing, destination, &self.tls).await
             }
             Protocol::Tus => tus::upload(outgoing, destination, &self.tls).await,
+            Protocol::S3 => match &self.keys {
+                Some(keys) => s3::upload(outgoing, destination, &self.tls, keys).await,
+                // Without keys nothing starts that has such an origin.
+                None => Ok(Verdict::Refused(401)),
+            },
         };
         sent.unwrap_or_else(|error| Verdict::Later {
             retry_after: None,
@@ -337,11 +346,6 @@ fn origin_of(metadata: &metadata::Metadata) -> String {
 /// By which an origin knows an upload that comes again: of its name, which itself stays secret.
 fn idempotency_key(id: Id) -> String {
     format!("edgecloud-{}", id.public())
-}
-
-/// `Repr-Digest` (RFC 9530).
-pub(crate) fn repr_digest(digest: Digest) -> String {
-    format!("sha-256=:{}:", STANDARD.encode(digest.0))
 }
 
 /// 0 if there is none: then pauses are a little longer.

@@ -79,24 +79,35 @@ impl Rate {
 impl Outgoing {
     /// Its bytes from a place on.
     pub(crate) fn body(&self, from: u64) -> Body {
+        self.part(from, self.length)
+    }
+
+    /// Its bytes from a place to another.
+    pub(crate) fn part(&self, from: u64, to: u64) -> Body {
         let (pieces, coming) = mpsc::channel(PIECES_WAITING_MAX);
         self.progress.sent.store(from, Ordering::Relaxed);
         let reading = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = reading.read(from, &pieces).await {
+            if let Err(error) = reading.read(from, to, &pieces).await {
                 // Who no longer takes it needs no error.
                 let _ = pieces.send(Err(error)).await;
             }
         });
         Body::new(Coming {
             pieces: coming,
-            left: self.length - from.min(self.length),
+            left: to.saturating_sub(from),
         })
     }
 
-    async fn read(&self, from: u64, pieces: &mpsc::Sender<io::Result<Bytes>>) -> io::Result<()> {
+    async fn read(
+        &self,
+        from: u64,
+        to: u64,
+        pieces: &mpsc::Sender<io::Result<Bytes>>,
+    ) -> io::Result<()> {
         let extents = self.body.iter().flat_map(|body| body.extents.clone());
-        for extent in extents.filter(|extent| extent.end() > from) {
+        let are_wanted = |extent: &store::Extent| extent.end() > from && extent.offset < to;
+        for extent in extents.filter(are_wanted) {
             let store = self.store.clone();
             let read = tokio::task::spawn_blocking(move || store.read(&extent)).await;
             let bytes = match read {
@@ -110,7 +121,8 @@ impl Outgoing {
                 }
                 Err(error) => return Err(io::Error::other(error)),
             };
-            let mut rest = bytes.slice(from.saturating_sub(extent.offset) as usize..);
+            let end = extent.end().min(to) - extent.offset;
+            let mut rest = bytes.slice(from.saturating_sub(extent.offset) as usize..end as usize);
             while !rest.is_empty() {
                 let piece = rest.split_to(rest.len().min(PIECE_BYTES_MAX));
                 let length = piece.len();

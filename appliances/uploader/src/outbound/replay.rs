@@ -5,10 +5,11 @@ use std::time::SystemTime;
 use axum::http::{HeaderMap, HeaderValue, Request, header};
 
 use crate::destination::Destination;
+use crate::digests;
 use crate::outbound::http::{Connection, HttpError, Tls, finish};
+use crate::outbound::idempotency_key;
 use crate::outbound::outgoing::Outgoing;
 use crate::outbound::verdict::{Verdict, verdict};
-use crate::outbound::{idempotency_key, repr_digest};
 
 /// By which a request that comes back is known (RFC 8586).
 pub(crate) const CDN_LOOP: &str = "cdn-loop";
@@ -30,9 +31,9 @@ pub(crate) async fn replay(
     *request.headers_mut() = fields(outgoing, destination);
     let headers = request.headers_mut();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(outgoing.length));
-    if let Ok(digest) = HeaderValue::from_str(&repr_digest(outgoing.digest)) {
-        headers.insert("content-digest", digest.clone());
-        headers.insert("repr-digest", digest);
+    if let Ok(digest) = HeaderValue::from_str(&digests::written(outgoing.digest)) {
+        headers.insert(digests::CONTENT, digest.clone());
+        headers.insert(digests::REPRESENTATION, digest);
     }
     let response = outgoing.watched(connection.send(request)).await?;
     let response = finish(response).await;

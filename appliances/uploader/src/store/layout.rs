@@ -32,7 +32,8 @@ pub(crate) const DEVICE_BYTES_MIN: u64 = 16 << 20;
 /// What must be zeros on a device that is nobody's: file systems and partition tables begin before.
 const FOREIGN_BYTES: usize = 128 << 10;
 const MAGIC: [u8; 8] = *b"ECUPLOAD";
-const VERSION: u32 = 1;
+/// 2: a commit may be taken back (`undo`).
+const VERSION: u32 = 2;
 
 mod field {
     use std::ops::Range;
@@ -69,8 +70,10 @@ pub enum LayoutError {
         "the device holds something else; name another, or clear its first 128 KiB if that may go"
     )]
     Foreign,
-    /// A later program wrote it.
-    #[error("the device has format {0}, and this program reads {VERSION}; use the newer program")]
+    /// Another program wrote it.
+    #[error(
+        "the device has format {0}, and this program reads {VERSION}; use the program that wrote it"
+    )]
     Version(u32),
     /// A part is missing.
     #[error("the device has {has} bytes and its contents need {needs}; give it back its old size")]
@@ -223,9 +226,9 @@ mod tests {
             assert_eq!(Layout::parse(&bytes), Ok(None), "byte {byte}");
         }
         let mut newer = good;
-        newer[field::VERSION.start] = 2;
+        newer[field::VERSION.start] = 3;
         let sum = crc32c::crc32c(&newer[..field::CHECKSUM.start]);
         newer[field::CHECKSUM].copy_from_slice(&sum.to_le_bytes());
-        assert_eq!(Layout::parse(&newer), Err(2));
+        assert_eq!(Layout::parse(&newer), Err(3));
     }
 }

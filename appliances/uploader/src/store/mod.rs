@@ -1,8 +1,9 @@
 //! The store: uploads on a raw device, durable before anybody is told so.
 //!
-//! One thread, the [`keeper`], does all that changes the disk. It takes the commands that wait, writes their
-//! bytes, flushes, commits the index in one transaction, and only then answers: the more uploads come at
-//! once, the fewer flushes each takes. What is durable is in the [`ledger`], where everybody may look.
+//! One thread, the [`keeper`], takes commands and writes their bytes; another, the [`committer`], makes durable
+//! what was written, bodies and index by one flush, while the keeper goes on writing. Only then the commands
+//! are answered: the more uploads come at once, the fewer flushes each takes. What is durable is in the
+//! [`ledger`], where everybody may look.
 //!
 //! *States of an upload.* made → arriving, by one client at a time (a newer one takes over) → whole → waiting,
 //! or the twin of another that waits → delivered, or refused by its origin → forgotten.
@@ -10,8 +11,8 @@
 //! *Failures.* When a write or a flush fails nothing is acknowledged any more: what the device has kept can
 //! only be told by reading it anew. Bytes that do not have their checksum are never sent.
 
+mod committer;
 mod device;
-mod eager;
 mod index;
 mod keeper;
 mod layout;
@@ -23,22 +24,25 @@ mod region;
 mod space;
 #[cfg(test)]
 mod tests;
+mod undo;
 mod work;
 
 use std::io;
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use committer::CommitError;
 pub use device::Device;
 pub(crate) use device::{Disk, DiskError};
-use eager::Eager;
 pub(crate) use keeper::Keeper;
 pub use layout::LayoutError;
 pub(crate) use layout::number;
 pub use ledger::{Entry, Ledger};
 #[cfg(test)]
-pub(crate) use power::Random;
+pub(crate) use power::{Faulty, Random};
 pub use record::{Body, Delivery, Digest, Extent, Record, Whole};
 
 use crate::id::Id;
@@ -67,6 +71,9 @@ pub enum StoreError {
     /// There are more uploads than are remembered.
     #[error("too many uploads are remembered")]
     TooMany,
+    /// The bytes are not what was said of them; they are forgotten.
+    #[error("the upload does not have its digest")]
+    Mismatch,
     /// It is whole, and cannot change.
     #[error("the upload is whole")]
     IsWhole,
@@ -99,6 +106,8 @@ pub(crate) enum OpenError {
     Io(#[from] io::Error),
     #[error("{0}; the device was changed by something else, or is broken")]
     Index(#[from] index::IndexError),
+    #[error("what became durable last cannot be checked: {0}")]
+    Recover(#[from] index::RecoverError),
     #[error("the index contradicts itself about {0}; the device was changed by something else")]
     Contradiction(&'static str),
     #[error("no thread for the disk: {0}")]
@@ -151,6 +160,7 @@ pub(crate) enum Command {
         length: Option<u64>,
         partial: bool,
         metadata: Metadata,
+        digest: Option<Digest>,
         reply: Reply<Id>,
     },
     Open {
@@ -161,13 +171,14 @@ pub(crate) enum Command {
     Append {
         id: Id,
         lease: u64,
-        bytes: Vec<u8>,
+        bytes: Bytes,
         reply: Reply<()>,
     },
     Finish {
         id: Id,
         lease: u64,
         length: Option<u64>,
+        digest: Option<Digest>,
         reply: Reply<Stored>,
     },
     RollBack {
@@ -178,6 +189,7 @@ pub(crate) enum Command {
     Join {
         parts: Vec<Id>,
         metadata: Metadata,
+        digest: Option<Digest>,
         reply: Reply<Id>,
     },
     Remove {
@@ -189,6 +201,8 @@ pub(crate) enum Command {
         note: Note,
         reply: Reply<()>,
     },
+    /// The commit that was under way has ended.
+    Committed(Result<(), CommitError>),
 }
 
 /// The store, as everybody knows it.
@@ -199,6 +213,8 @@ pub struct Store {
     device: Arc<dyn Device>,
     layout: Layout,
     signals: Arc<Signals>,
+    /// Whether a power cut tore the last commit, of which nobody was told; it was taken back.
+    pub(crate) took_back: bool,
 }
 
 /// What others wait for.
@@ -213,8 +229,7 @@ pub(crate) struct Signals {
 impl Store {
     /// Starts a store on a device, which is made ours if it is blank.
     pub(crate) fn start(device: Arc<dyn Device>) -> Result<Store, OpenError> {
-        let device: Arc<dyn Device> = Arc::new(Eager::over(device).map_err(OpenError::Thread)?);
-        let mut keeper = Keeper::open(Arc::clone(&device))?;
+        let (mut keeper, committer) = Keeper::open(Arc::clone(&device))?;
         let (commands, waiting) = mpsc::channel(COMMANDS_WAITING_MAX);
         let signals = Arc::new(Signals::default());
         let store = Store {
@@ -222,10 +237,17 @@ impl Store {
             ledger: keeper.ledger(),
             device,
             layout: keeper.layout(),
+            took_back: keeper.took_back,
             signals: Arc::clone(&signals),
         };
+        // There is one at a time, so that the keeper never waits to hand it over.
+        let (commits, coming) = sync_channel(1);
+        let done = store.commands.downgrade();
+        let thread = std::thread::Builder::new().name("commit".to_owned());
+        let run = move || committer.run(&coming, &done);
+        thread.spawn(run).map_err(OpenError::Thread)?;
         let thread = std::thread::Builder::new().name("store".to_owned());
-        let run = move || keeper.run(waiting, &signals);
+        let run = move || keeper.run(waiting, &commits, &signals);
         thread.spawn(run).map_err(OpenError::Thread)?;
         Ok(store)
     }
@@ -260,7 +282,7 @@ impl Store {
         answer.await.map_err(|_| StoreError::Failed)?
     }
 
-    /// Makes an upload; its name is durable.
+    /// Makes an upload, which must come to a digest if one is said; its name is durable.
     ///
     /// # Errors
     /// No room for it.
@@ -269,11 +291,13 @@ impl Store {
         length: Option<u64>,
         partial: bool,
         metadata: Metadata,
+        digest: Option<Digest>,
     ) -> Result<Id, StoreError> {
         self.ask(|reply| Command::Create {
             length,
             partial,
             metadata,
+            digest,
             reply,
         })
         .await
@@ -296,7 +320,7 @@ impl Store {
         &self,
         id: Id,
         lease: u64,
-        bytes: Vec<u8>,
+        bytes: Bytes,
     ) -> Result<oneshot::Receiver<Result<(), StoreError>>, StoreError> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Append {
@@ -310,20 +334,22 @@ impl Store {
         Ok(answer)
     }
 
-    /// Makes durable what was added, and sets the length if that is known only now.
+    /// Makes durable what was added, and sets length and digest of the whole if they are known only now.
     ///
     /// # Errors
-    /// As for [`Store::append_later`]; another length than was said.
+    /// As for [`Store::append_later`]; another length or digest than was said.
     pub async fn finish(
         &self,
         id: Id,
         lease: u64,
         length: Option<u64>,
+        digest: Option<Digest>,
     ) -> Result<Stored, StoreError> {
         self.ask(|reply| Command::Finish {
             id,
             lease,
             length,
+            digest,
             reply,
         })
         .await
@@ -341,11 +367,17 @@ impl Store {
     /// Makes one upload of parts, which are then gone.
     ///
     /// # Errors
-    /// Parts that are not whole, not partial, or not there.
-    pub async fn join(&self, parts: Vec<Id>, metadata: Metadata) -> Result<Id, StoreError> {
+    /// Another digest than was said. Parts that are not whole, not partial, or not there.
+    pub async fn join(
+        &self,
+        parts: Vec<Id>,
+        metadata: Metadata,
+        digest: Option<Digest>,
+    ) -> Result<Id, StoreError> {
         self.ask(|reply| Command::Join {
             parts,
             metadata,
+            digest,
             reply,
         })
         .await

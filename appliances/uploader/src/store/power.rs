@@ -84,11 +84,21 @@ impl Faulty {
         sector[place as usize % SECTOR] ^= 0x40;
     }
 
-    /// The disk after a cut: of each sector that was not flushed, some version that was written since.
+    /// The disk after a cut: of each sector that was not flushed, some version that was written since. A disk
+    /// that writes in the order of places has all of the first sectors, and of the others some or none.
     pub(crate) fn after_cut(&self, random: &mut Random) -> Faulty {
         let mut state = self.state().clone();
-        for (sector, versions) in std::mem::take(&mut state.volatile) {
-            let kept = random.below(versions.len() as u64 + 1) as usize;
+        let order = random.below(3);
+        let whole = match order {
+            0 => 0,
+            _ => random.below(state.volatile.len() as u64 + 1),
+        };
+        for (at, (sector, versions)) in (0..).zip(std::mem::take(&mut state.volatile)) {
+            let kept = match order {
+                _ if at < whole => versions.len(),
+                1 => 0,
+                _ => random.below(versions.len() as u64 + 1) as usize,
+            };
             if kept > 0 {
                 state.durable.insert(sector, versions[kept - 1].clone());
             }

@@ -60,6 +60,9 @@ pub struct Record {
     /// The upload whose bytes it has: its own, or those of another with the same digest.
     #[serde(with = "as_text_always")]
     pub body: Id,
+    /// What it must hash to, if its client said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Digest>,
     /// Once all of it is durable.
     pub whole: Option<Whole>,
     /// What the origin said.
@@ -223,6 +226,7 @@ mod tests {
             metadata: Metadata::parse("url aHR0cDovL2Ev").expect("metadata"),
             created_s: 1,
             body: Id(77),
+            expected: Some(Digest([0xb6; 32])),
             whole: Some(Whole {
                 digest: Digest([0xa5; 32]),
                 identity: Digest([7; 32]),

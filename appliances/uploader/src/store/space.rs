@@ -23,7 +23,8 @@ pub(crate) struct Space {
     free: u64,
     /// Blocks that are free, and spoken for.
     promised: u64,
-    /// Where to look first: behind what was taken last.
+    /// Where to look first: behind what was taken last, or at what was given back before that. What was
+    /// written lately is in the caches of hosts, and a file in place of a disk has blocks there already.
     next: u64,
 }
 
@@ -119,6 +120,7 @@ impl Space {
 
     /// Gives blocks back.
     pub(crate) fn free(&mut self, run: Range<u64>) {
+        self.next = self.next.min(run.start);
         self.mark(run, false);
     }
 

@@ -12,11 +12,26 @@ use crate::store::layout::{BLOCK_BYTES, Layout};
 use crate::store::record::{Body, Digest, Extent};
 use crate::store::space::Space;
 
+const BLOCK: usize = BLOCK_BYTES as usize;
+
 /// Where bytes go.
 pub(super) struct Disk<'k> {
     pub(super) device: &'k dyn Device,
     pub(super) layout: &'k Layout,
     pub(super) space: &'k mut Space,
+}
+
+/// Over the first bytes of an upload.
+#[derive(Clone)]
+struct Hash {
+    context: Context,
+    bytes: u64,
+}
+
+/// Extents and what they hash to.
+struct Mark {
+    extents: usize,
+    hash: Option<Hash>,
 }
 
 /// One upload.
@@ -31,20 +46,37 @@ pub(super) struct Work {
     pub(super) absorbed: Option<Extent>,
     /// Bytes that are in no extent yet.
     pending: Vec<u8>,
-    /// Over all bytes that came; `None` if some came before the program was started.
-    hash: Option<Context>,
-    hash_durable: Option<Context>,
+    /// Over the bytes in extents; `None` if some came before the program was started.
+    hash: Option<Hash>,
+    hash_durable: Option<Hash>,
+    /// What the commit that is under way makes durable; it cannot be taken back.
+    mark: Option<Mark>,
     /// Blocks that it was promised and has not taken.
     pub(super) promised: u64,
     /// Whether what came is to be taken back if its checksum is wrong, so that it must not become durable.
     pub(super) is_held: bool,
 }
 
+impl Hash {
+    /// Adds what it has not of an extent: the first bytes of one that is written anew were in it before.
+    fn update(&mut self, extent: &Extent, bytes: &[u8]) {
+        if let Some(known) = self.bytes.checked_sub(extent.offset)
+            && let Some(new) = bytes.get(known as usize..)
+        {
+            self.context.update(new);
+            self.bytes = self.bytes.max(extent.end());
+        }
+    }
+}
+
 impl Work {
     /// Goes on with what is durable.
     pub(super) fn resume(length: Option<u64>, body: Option<&Body>) -> Work {
         let extents = body.map(|body| body.extents.clone()).unwrap_or_default();
-        let hash = extents.is_empty().then(|| Context::new(&SHA256));
+        let hash = extents.is_empty().then(|| Hash {
+            context: Context::new(&SHA256),
+            bytes: 0,
+        });
         let mut work = Work {
             lease: 0,
             length,
@@ -54,6 +86,7 @@ impl Work {
             pending: Vec::new(),
             hash_durable: hash.clone(),
             hash,
+            mark: None,
             promised: 0,
             is_held: false,
         };
@@ -100,11 +133,12 @@ impl Work {
         if self.length.is_some_and(|length| end > length) {
             return Err(StoreError::TooLong);
         }
-        if let Some(hash) = &mut self.hash {
-            hash.update(bytes);
-        }
         self.absorb(disk)?;
         let before = self.written();
+        if self.pending.len() >= EXTENT_BYTES_MIN && bytes.len() >= EXTENT_BYTES_MIN {
+            // Both are long enough for extents of their own, and nothing is copied.
+            self.write_pending(disk)?;
+        }
         if !self.pending.is_empty() {
             let room = EXTENT_BYTES_MAX - self.pending.len();
             let (first, rest) = bytes.split_at(bytes.len().min(room));
@@ -114,8 +148,8 @@ impl Work {
                 self.write_pending(disk)?;
             }
         }
-        while bytes.len() >= EXTENT_BYTES_MAX {
-            let (first, rest) = bytes.split_at(EXTENT_BYTES_MAX);
+        while bytes.len() >= EXTENT_BYTES_MIN {
+            let (first, rest) = bytes.split_at(bytes.len().min(EXTENT_BYTES_MAX));
             self.write(first, disk)?;
             bytes = rest;
         }
@@ -159,14 +193,18 @@ impl Work {
                 checksum: crc32c::crc32c(first),
             };
             let place = disk.layout.place(run.start);
-            match first.len() as u64 % BLOCK_BYTES {
-                0 => disk.device.write_at(place, first)?,
+            let (whole, rest_of_it) = first.split_at(first.len() / BLOCK * BLOCK);
+            if !whole.is_empty() {
+                disk.device.write_at(place, whole)?;
+            }
+            if !rest_of_it.is_empty() {
                 // A device writes whole blocks; it would have to read the rest of one first.
-                _ => {
-                    let mut padded = first.to_vec();
-                    padded.resize(room as usize, 0);
-                    disk.device.write_at(place, &padded)?;
-                }
+                let mut block = [0; BLOCK];
+                block[..rest_of_it.len()].copy_from_slice(rest_of_it);
+                disk.device.write_at(place + whole.len() as u64, &block)?;
+            }
+            if let Some(hash) = &mut self.hash {
+                hash.update(&extent, first);
             }
             self.extents.push(extent);
             bytes = rest;
@@ -186,27 +224,45 @@ impl Work {
         Ok(run)
     }
 
-    /// Takes everything back that is not durable.
+    /// Takes everything back that is not durable, and will not be so at the end of the commit under way.
     pub(super) fn roll_back(&mut self, space: &mut Space) {
-        for extent in self.extents.drain(self.durable..) {
+        let (kept, hash) = match &self.mark {
+            Some(mark) => (mark.extents, &mark.hash),
+            None => (self.durable, &self.hash_durable),
+        };
+        self.hash = hash.clone();
+        for extent in self.extents.drain(kept..) {
             space.free(extent.run());
         }
         self.pending.clear();
-        if let Some(extent) = self.absorbed.take() {
+        // The one that is being committed takes its place already.
+        if self.mark.is_none()
+            && let Some(extent) = self.absorbed.take()
+        {
             self.extents.push(extent);
             self.durable += 1;
         }
-        self.hash = self.hash_durable.clone();
         self.is_held = false;
         self.promise(space);
     }
 
-    /// What it wrote is durable now.
+    /// The extents that a commit must make durable, of which there is at least one; it begins.
+    pub(super) fn begin(&mut self) -> &[Extent] {
+        self.mark = Some(Mark {
+            extents: self.extents.len(),
+            hash: self.hash.clone(),
+        });
+        &self.extents[self.durable..]
+    }
+
+    /// The commit has ended.
     pub(super) fn settle(&mut self, space: &mut Space) {
-        self.durable = self.extents.len();
-        self.hash_durable = self.hash.clone();
-        if let Some(extent) = self.absorbed.take() {
-            space.free(extent.run());
+        if let Some(mark) = self.mark.take() {
+            self.durable = mark.extents;
+            self.hash_durable = mark.hash;
+            if let Some(extent) = self.absorbed.take() {
+                space.free(extent.run());
+            }
         }
         self.promise(space);
     }
@@ -221,7 +277,7 @@ impl Work {
     /// The digest of a whole upload, from what came or, if some of it came long ago, from the disk.
     pub(super) fn digest(&self, disk: &Disk<'_>) -> Result<Digest, StoreError> {
         let context = match &self.hash {
-            Some(context) => context.clone(),
+            Some(hash) => hash.context.clone(),
             None => {
                 let mut context = Context::new(&SHA256);
                 for extent in &self.extents {

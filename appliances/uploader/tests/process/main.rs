@@ -1,6 +1,9 @@
 //! The uploader as a process, between clients of tus and an origin that does what the test says.
 
+mod failures;
+mod hostile;
 mod outside;
+mod s3;
 mod world;
 
 use base64::Engine as _;

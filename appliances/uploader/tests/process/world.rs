@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// Nothing here takes this long; what hangs fails the test.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// A request that came to the origin, whole.
 #[derive(Clone, Debug)]
@@ -54,6 +54,8 @@ struct Origin {
     /// What it answers to the next requests, before it is sound again.
     answers: Mutex<Vec<(u16, &'static str)>>,
     remotes: Mutex<HashMap<String, Remote>>,
+    /// Whoever has it keeps originals from being answered.
+    held: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// An origin of photographs: plain requests, and tus below `/files`.
@@ -75,8 +77,14 @@ impl Site {
         Site { origin, address }
     }
 
+    /// No original is answered while the result is kept.
+    pub(crate) fn hold(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        let held = Arc::clone(&self.origin.held);
+        held.try_lock_owned().expect("nobody else holds it")
+    }
+
     /// The next requests get these answers: a status, or 0 for a sound one, and a `Retry-After` if it is not
-    /// empty.
+    /// empty; with the status 1 that is an `Upload-Offset`, whatever came.
     pub(crate) fn answers(&self, answers: &[(u16, &'static str)]) {
         *self.origin.answers.lock().expect("no panic") = answers.to_vec();
     }
@@ -102,6 +110,13 @@ impl Site {
 async fn answer(State(origin): State<Arc<Origin>>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.to_string();
+    let closes = parts
+        .headers
+        .get("cookie")
+        .is_some_and(|cookie| cookie == "who=closing");
+    if path.starts_with("/upload/") {
+        drop(origin.held.lock().await);
+    }
     let body = body.collect().await.map(|body| body.to_bytes());
     let mut answers = origin.answers.lock().expect("no panic");
     let told = (!answers.is_empty()).then(|| answers.remove(0));
@@ -112,6 +127,11 @@ async fn answer(State(origin): State<Arc<Origin>>, request: Request) -> Response
         return response;
     };
     match told {
+        Some((1, offset)) => {
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            let value = offset.parse().expect("a value");
+            response.headers_mut().insert("upload-offset", value);
+        }
         Some((status, retry_after)) => {
             *response.status_mut() = StatusCode::from_u16(status).expect("a status");
             if !retry_after.is_empty() {
@@ -121,6 +141,10 @@ async fn answer(State(origin): State<Arc<Origin>>, request: Request) -> Response
         }
         None if path.starts_with("/files") => be_tus(&origin, &parts, &path, &body, &mut response),
         None => *response.status_mut() = StatusCode::CREATED,
+    }
+    if closes {
+        let value = "close".parse().expect("a value");
+        response.headers_mut().insert("connection", value);
     }
     let seen = Seen {
         method: parts.method,
@@ -206,18 +230,43 @@ pub(crate) struct Uploader {
 impl Uploader {
     /// On a disk, with more lines of `[service]`.
     pub(crate) async fn start(disk: &DiskFile, more: &str) -> Uploader {
+        Uploader::start_with(disk, more, &[]).await
+    }
+
+    fn command(disk: &DiskFile, more: &str) -> Command {
         let device = disk.0.display();
         let config = format!(
             "[service]\ndevice = \"{device}\"\nsize-mib = 64\nrest-seconds = 0\nstatus = \"127.0.0.1:0\"\n{more}\n"
         );
-        let mut process = Command::new(env!("CARGO_BIN_EXE_uploader"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_uploader"));
+        command
             .env_clear()
             .env("CONFIG", config)
             .env("HTTP_ADDRESS", "127.0.0.1:0")
             .env("HTTPS_ADDRESS", "off")
             .env("MANAGEMENT_ADDRESS", "127.0.0.1:0")
+            .kill_on_drop(true);
+        command
+    }
+
+    /// With settings that it does not start with; what it says.
+    pub(crate) async fn fails(disk: &DiskFile, more: &str) -> String {
+        let mut command = Uploader::command(disk, more);
+        let output = timeout(LIMIT, command.output()).await;
+        let output = output.expect("in time").expect("a process");
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// And with variables of its environment.
+    pub(crate) async fn start_with(
+        disk: &DiskFile,
+        more: &str,
+        variables: &[(&str, &str)],
+    ) -> Uploader {
+        let mut process = Uploader::command(disk, more)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()
             .expect("a process");
         let mut lines = BufReader::new(process.stdout.take().expect("its output")).lines();
@@ -301,6 +350,29 @@ impl Uploader {
 
     pub(crate) async fn metrics(&self) -> String {
         text(&self.management, "GET /metrics", "").await
+    }
+
+    /// Waits until the status has so many uploads of a state.
+    pub(crate) async fn wait_for(&self, state: &str, count: usize) {
+        let wanted = format!("\"state\":\"{state}\"");
+        let deadline = tokio::time::Instant::now() + LIMIT;
+        let mut shown = String::new();
+        while tokio::time::Instant::now() < deadline {
+            shown = self.status("GET /status.json", "").await;
+            if shown.matches(&wanted).count() == count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("never {count} {state}: {shown}");
+    }
+
+    /// A figure, by its name with its labels.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let metrics = self.metrics().await;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        let value = line.and_then(|value| value.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("no {name} in {metrics}"))
     }
 
     /// What the operator asks, with more fields.

@@ -6,7 +6,7 @@ use crate::id::Id;
 use crate::limits::UPLOADS_MAX;
 use crate::metadata::Metadata;
 use crate::store::keeper::{Keeper, Pending, lock, now_s};
-use crate::store::record::{Body, Delivery, Extent, Record};
+use crate::store::record::{Body, Delivery, Digest, Extent, Record};
 use crate::store::work::{Disk, Work};
 use crate::store::{Note, Opened, StoreError, Stored};
 
@@ -32,6 +32,7 @@ impl Keeper {
         length: Option<u64>,
         partial: bool,
         metadata: Metadata,
+        expected: Option<Digest>,
     ) -> Result<Id, StoreError> {
         self.check()?;
         let added = self
@@ -53,6 +54,7 @@ impl Keeper {
             metadata,
             created_s: now_s(),
             body: id,
+            expected,
             whole: None,
             delivery: Delivery::Waiting,
             attempts: 0,
@@ -84,22 +86,23 @@ impl Keeper {
         self.lease += 1;
         let lease = self.lease;
         match self.work(id, None) {
-            Ok(work) => {
-                work.lease = lease;
-                let was_held = std::mem::replace(&mut work.is_held, hold);
-                match self.works.get_mut(&id) {
-                    // What came for a checksum that never came, or would be mixed with what has one.
-                    Some(work) if hold || was_held => {
-                        work.roll_back(&mut self.space);
-                        work.is_held = hold;
-                    }
-                    _ => self.finished.push(id),
-                }
-                Ok(lease)
-            }
-            Err(StoreError::IsWhole) => Ok(lease),
-            Err(error) => Err(error),
+            Ok(work) => work.lease = lease,
+            Err(StoreError::IsWhole) => return Ok(lease),
+            Err(error) => return Err(error),
         }
+        if let Some(work) = self.works.get_mut(&id) {
+            let was_held = std::mem::replace(&mut work.is_held, hold);
+            if hold || was_held {
+                // What came for a checksum that never came, or would be mixed with what has one.
+                work.roll_back(&mut self.space);
+                work.is_held = hold;
+            }
+            // One that was killed before anybody finished it may be whole and not know it.
+            if !hold && (work.is_dirty() || work.is_whole()) {
+                self.finished.push(id);
+            }
+        }
+        Ok(lease)
     }
 
     pub(super) fn opened(&self, id: Id, lease: u64) -> Result<Opened, StoreError> {
@@ -121,7 +124,7 @@ impl Keeper {
         };
         let work = self.works.get_mut(&id).ok_or(StoreError::Unknown)?;
         match work.append(bytes, &mut disk) {
-            Ok(written) => self.volatile += written,
+            Ok(written) => self.wrote(written),
             Err(StoreError::TooLong) => return Err(StoreError::TooLong),
             Err(error) => {
                 // A part of it may be there.
@@ -135,22 +138,30 @@ impl Keeper {
         Ok(())
     }
 
+    /// Counts bytes of bodies that were written.
+    pub(super) fn wrote(&mut self, bytes: u64) {
+        self.volatile += bytes;
+        self.unindexed += bytes;
+    }
+
     pub(super) fn finish(
         &mut self,
         id: Id,
         lease: u64,
         length: Option<u64>,
+        digest: Option<Digest>,
     ) -> Result<(), StoreError> {
         let work = match self.work(id, Some(lease)) {
             Ok(work) => work,
             // What was whole before is whole still.
             Err(StoreError::IsWhole) => {
                 let (record, _) = self.record(id)?;
+                let has = record.whole.map(|whole| whole.digest);
                 let same = length.is_none_or(|length| record.length == Some(length));
-                return if same {
-                    Ok(())
-                } else {
-                    Err(StoreError::Length)
+                return match digest.is_none_or(|digest| has == Some(digest)) {
+                    false => Err(StoreError::Mismatch),
+                    true if same => Ok(()),
+                    true => Err(StoreError::Length),
                 };
             }
             Err(error) => return Err(error),
@@ -177,6 +188,11 @@ impl Keeper {
                 self.changed.push(Pending::Put(id, Box::new(record), body));
             }
         }
+        if digest.is_some() {
+            let (mut record, body) = self.record(id)?;
+            record.expected = digest;
+            self.changed.push(Pending::Put(id, Box::new(record), body));
+        }
         if let Some(work) = self.works.get_mut(&id) {
             work.is_held = false;
         }
@@ -186,14 +202,22 @@ impl Keeper {
 
     pub(super) fn stored(&self, id: Id) -> Result<Stored, StoreError> {
         let ledger = lock(&self.ledger);
-        let entry = ledger.get(id).ok_or(StoreError::Unknown)?;
+        let entry = ledger.get(id).ok_or(match self.mismatched.contains(&id) {
+            true => StoreError::Mismatch,
+            false => StoreError::Unknown,
+        })?;
         Ok(Stored {
             offset: entry.offset(),
             whole: entry.record.whole,
         })
     }
 
-    pub(super) fn join(&mut self, parts: &[Id], metadata: Metadata) -> Result<Id, StoreError> {
+    pub(super) fn join(
+        &mut self,
+        parts: &[Id],
+        metadata: Metadata,
+        digest: Option<Digest>,
+    ) -> Result<Id, StoreError> {
         self.check()?;
         let mut extents: Vec<Extent> = Vec::new();
         let mut gone = Vec::new();
@@ -208,7 +232,7 @@ impl Keeper {
             }));
             gone.push((*id, body));
         }
-        let id = self.create(Some(0), false, metadata)?;
+        let id = self.create(Some(0), false, metadata, digest)?;
         let length = extents.last().map_or(0, Extent::end);
         let (mut record, _) = self.record(id)?;
         record.length = Some(length);

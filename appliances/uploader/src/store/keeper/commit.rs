@@ -1,24 +1,45 @@
-//! How a group of commands becomes durable: bodies, flush, index.
+//! What a commit has in it, and what its end changes.
 
 use std::sync::Arc;
 
 use crate::id::Id;
-use crate::limits::VOLATILE_BYTES_MAX;
+use crate::limits::{EAGER_BYTES, VOLATILE_BYTES_MAX};
 use crate::store::StoreError;
-use crate::store::index::{Change, IndexError};
-use crate::store::keeper::{Keeper, Pending, lock, now_s};
+use crate::store::committer::{Commit, CommitError};
+use crate::store::index::Change;
+use crate::store::keeper::{Keeper, Pending, UnderWay, lock, now_s};
 use crate::store::record::{Body, Delivery, Digest, Extent, Record, Whole};
 use crate::store::work::Disk;
 
 impl Keeper {
-    /// Makes everything durable that was finished or changed.
-    pub(super) fn commit(&mut self) -> Result<(), Error> {
-        self.check()?;
-        let mut finished = std::mem::take(&mut self.finished);
-        if self.volatile >= VOLATILE_BYTES_MAX {
-            let dirty = self.works.iter().filter(|(_, work)| work.is_dirty());
-            finished.extend(dirty.map(|(id, _)| *id));
+    /// Begins a commit if none is under way and there is something to make durable.
+    pub(super) fn begin(&mut self) -> Option<Commit> {
+        let is_due = !self.answers.is_empty() || self.volatile >= EAGER_BYTES;
+        if self.under_way.is_some() || !is_due {
+            return None;
         }
+        let begun = self.check().map_err(Error::from);
+        match begun.and_then(|()| self.gather()) {
+            Ok(commit) if commit.changes.is_empty() && self.volatile < EAGER_BYTES => {
+                // All that was asked is durable already.
+                self.end(Ok(()));
+                None
+            }
+            Ok(commit) => {
+                self.volatile = 0;
+                Some(commit)
+            }
+            Err(error) => {
+                self.fail(&error);
+                self.answer(Err(StoreError::Failed));
+                None
+            }
+        }
+    }
+
+    /// What becomes durable next: all that was finished or changed.
+    fn gather(&mut self) -> Result<Commit, Error> {
+        let mut finished = std::mem::take(&mut self.finished);
         finished.sort_unstable();
         finished.dedup();
         finished.retain(|id| self.works.get(id).is_some_and(|work| !work.is_held));
@@ -28,52 +49,87 @@ impl Keeper {
                 layout: &self.layout,
                 space: &mut self.space,
             };
-            if let Some(work) = self.works.get_mut(id) {
-                match work.write_pending(&mut disk) {
-                    Ok(bytes) => self.volatile += bytes,
-                    // There is no room, so this one goes back to where it was.
-                    Err(StoreError::Full) => work.roll_back(&mut self.space),
-                    Err(error) => return Err(error.into()),
-                }
+            let Some(work) = self.works.get_mut(id) else {
+                continue;
+            };
+            match work.write_pending(&mut disk) {
+                Ok(bytes) => self.wrote(bytes),
+                // There is no room, so this one goes back to where it was.
+                Err(StoreError::Full) => work.roll_back(&mut self.space),
+                Err(error) => return Err(error.into()),
             }
         }
-        if self.volatile > 0 {
-            self.device.flush()?;
+        let mut under_way = UnderWay::default();
+        let mut commit = Commit::default();
+        for id in finished {
+            self.include(id, true, &mut under_way, &mut commit)?;
         }
-        let changes = self.changes(&finished)?;
-        if !changes.is_empty() {
-            self.index.apply(&changes)?;
+        if self.unindexed >= VOLATILE_BYTES_MAX {
+            self.unindexed = 0;
+            let others: Vec<Id> = self.works.keys().copied().collect();
+            for id in others {
+                self.include(id, false, &mut under_way, &mut commit)?;
+            }
         }
-        self.volatile = 0;
-        self.settle(&finished);
+        self.change_records(&mut commit);
+        under_way.changed = std::mem::take(&mut self.changed);
+        under_way.answers = std::mem::take(&mut self.answers);
+        under_way.leaving = std::mem::take(&mut self.given_back);
+        self.under_way = Some(under_way);
+        Ok(commit)
+    }
+
+    /// Adds what came of an upload, if anything did; one that is finished and whole is sealed.
+    fn include(
+        &mut self,
+        id: Id,
+        is_finished: bool,
+        under_way: &mut UnderWay,
+        commit: &mut Commit,
+    ) -> Result<(), Error> {
+        let Some(work) = self.works.get_mut(&id) else {
+            return Ok(());
+        };
+        let is_whole = is_finished && work.is_whole();
+        let has_new = work.extents.len() > work.durable;
+        let is_included = under_way.works.iter().any(|(other, _)| *other == id);
+        if is_included || work.is_held || !(has_new || is_whole) {
+            return Ok(());
+        }
+        if has_new {
+            if let Some(absorbed) = work.absorbed {
+                commit.changes.push(Change::NoExtent(id, absorbed.offset));
+            }
+            let new = work.begin().to_vec();
+            let changes = new.iter().map(|extent| Change::Extent(id, *extent));
+            commit.changes.extend(changes);
+            commit.fresh.extend(new);
+        }
+        let own = work.body(id);
+        let (mut record, _) = self.record(id)?;
+        under_way.works.push((id, is_whole));
+        let body = match is_whole.then(|| self.digest(id)) {
+            None => Some(Arc::clone(&own)),
+            Some(Ok(digest)) if record.expected.is_some_and(|expected| expected != digest) => {
+                self.mismatched.push(id);
+                self.changed.push(Pending::Remove(id));
+                commit.fresh.retain(|extent| !own.extents.contains(extent));
+                self.give_back(own);
+                return Ok(());
+            }
+            Some(digest) => self.seal(&mut record, id, digest, Arc::clone(&own))?,
+        };
+        if body.as_ref().is_none_or(|body| body.id != id) {
+            // Its own go at once, and their blocks may be others' as soon as the commit has ended.
+            commit.fresh.retain(|extent| !own.extents.contains(extent));
+        }
+        self.changed.push(Pending::Put(id, Box::new(record), body));
         Ok(())
     }
 
-    /// What the index must be told. What becomes whole is added to what changes.
-    pub(super) fn changes(&mut self, finished: &[Id]) -> Result<Vec<Change>, Error> {
-        let mut changes = Vec::new();
-        for id in finished {
-            let Some(work) = self.works.get(id) else {
-                continue;
-            };
-            let is_whole = work.is_whole();
-            if !work.is_dirty() && work.absorbed.is_none() && !is_whole {
-                continue;
-            }
-            let (mut record, _) = self.record(*id)?;
-            let own = work.body(*id);
-            changes.extend(
-                work.absorbed
-                    .map(|extent| Change::NoExtent(*id, extent.offset)),
-            );
-            let new = work.extents[work.durable..].iter();
-            changes.extend(new.map(|extent| Change::Extent(*id, *extent)));
-            let body = match is_whole {
-                true => self.seal(*id, &mut record, own)?,
-                false => Some(own),
-            };
-            self.changed.push(Pending::Put(*id, Box::new(record), body));
-        }
+    /// Adds what changes beside bodies.
+    fn change_records(&self, commit: &mut Commit) {
+        let changes = &mut commit.changes;
         for pending in &self.changed {
             match pending {
                 Pending::Put(id, record, _) => {
@@ -90,18 +146,49 @@ impl Keeper {
                 }
             }
         }
-        Ok(changes)
+    }
+
+    /// Takes over what the commit under way has made durable, answers who waited for it, and serves who had
+    /// to wait for its end.
+    pub(crate) fn end(&mut self, outcome: Result<(), CommitError>) {
+        let Some(under_way) = self.under_way.take() else {
+            return;
+        };
+        self.answers.splice(0..0, under_way.answers);
+        match outcome {
+            Ok(()) => {
+                self.settle(&under_way.works, under_way.changed);
+                self.leaving.extend(under_way.leaving);
+                self.answer(Ok(()));
+            }
+            Err(error) => {
+                self.fail(&error);
+                self.answer(Err(StoreError::Failed));
+            }
+        }
+        for command in std::mem::take(&mut self.waiting) {
+            self.take(command);
+        }
+    }
+
+    fn answer(&mut self, outcome: Result<(), StoreError>) {
+        self.changes += 1;
+        for answer in std::mem::take(&mut self.answers) {
+            answer(self, outcome);
+        }
+        self.mismatched.clear();
     }
 
     /// Makes a whole upload of one whose last byte is there. One that has the same bytes as another shares
     /// its body, which is the result; one that is the same request as another waits for that one's end.
     pub(super) fn seal(
         &mut self,
-        id: Id,
         record: &mut Record,
+        id: Id,
+        digest: Result<Digest, StoreError>,
         own: Arc<Body>,
     ) -> Result<Option<Arc<Body>>, Error> {
-        let digest = match self.digest(id) {
+        let digest = match digest {
             Ok(digest) => digest,
             Err(StoreError::Damaged) => {
                 record.delivery = Delivery::Damaged;
@@ -151,7 +238,7 @@ impl Keeper {
     /// A body leaves the index, and its blocks are free when nobody reads it any more.
     pub(super) fn give_back(&mut self, body: Arc<Body>) {
         self.changed.push(Pending::Drop(Arc::clone(&body)));
-        self.leaving.push(body);
+        self.given_back.push(body);
     }
 
     /// An upload that is the same request, and on its way or just delivered.
@@ -172,18 +259,19 @@ impl Keeper {
     }
 
     /// Takes over what is durable now.
-    pub(super) fn settle(&mut self, finished: &[Id]) {
-        for id in finished {
-            if let Some(work) = self.works.get_mut(id) {
-                work.settle(&mut self.space);
-                if work.is_whole() {
-                    self.space.release(work.promised);
-                    self.works.remove(id);
-                }
+    fn settle(&mut self, works: &[(Id, bool)], changed: Vec<Pending>) {
+        for (id, is_whole) in works {
+            let Some(work) = self.works.get_mut(id) else {
+                continue;
+            };
+            work.settle(&mut self.space);
+            if *is_whole {
+                self.space.release(work.promised);
+                self.works.remove(id);
             }
         }
         let mut ledger = lock(&self.ledger);
-        for pending in self.changed.drain(..) {
+        for pending in changed {
             match pending {
                 Pending::Put(id, record, body) => ledger.put(id, *record, body),
                 Pending::Remove(id) => drop(ledger.remove(id)),
@@ -195,16 +283,15 @@ impl Keeper {
 
     /// Gives back the blocks of bodies that nobody reads any more.
     pub(super) fn reclaim(&mut self) {
-        if self.has_failed || !self.changed.is_empty() {
+        if self.has_failed || self.leaving.is_empty() {
             return;
         }
         let space = &mut self.space;
         self.leaving.retain(|body| {
             let is_read = Arc::strong_count(body) > 1;
             if !is_read {
-                body.extents
-                    .iter()
-                    .for_each(|extent| space.free(extent.run()));
+                let extents = body.extents.iter();
+                extents.for_each(|extent| space.free(extent.run()));
             }
             is_read
         });
@@ -215,10 +302,6 @@ impl Keeper {
 /// Why nothing became durable.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("the device fails: {0}")]
-    Io(#[from] std::io::Error),
-    #[error("{0}")]
-    Index(#[from] IndexError),
     #[error("{0}")]
     Store(#[from] StoreError),
 }

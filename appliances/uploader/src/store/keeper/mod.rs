@@ -1,16 +1,23 @@
-//! The thread that changes the disk.
+//! The thread that writes to the disk, and decides what becomes durable when.
+//!
+//! While a commit is under way, bodies are written on, and whoever begins with an upload is answered; all
+//! other commands wait, and are served together when it has ended. What came of an upload by the beginning of
+//! a commit is its *mark*: that is what the commit's end makes durable, whatever came since.
 
 mod asked;
 mod commit;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 
 use crate::id::Id;
-use crate::limits::{GROUP_MAX, VOLATILE_BYTES_MAX};
+use crate::limits::GROUP_MAX;
+use crate::store::committer::{Commit, Committer};
 use crate::store::device::Device;
 use crate::store::index::{Contents, Index};
 use crate::store::layout::Layout;
@@ -18,7 +25,7 @@ use crate::store::ledger::Ledger;
 use crate::store::record::{Body, Delivery, Extent, Record};
 use crate::store::region::Region;
 use crate::store::space::Space;
-use crate::store::work::Work;
+use crate::store::work::{self, Work};
 use crate::store::{Command, OpenError, Reply, Signals, StoreError};
 
 /// An answer that waits for what it says to be durable.
@@ -28,7 +35,6 @@ type Answer = Box<dyn FnOnce(&Keeper, Result<(), StoreError>) + Send>;
 pub(crate) struct Keeper {
     device: Arc<dyn Device>,
     layout: Layout,
-    index: Index,
     space: Space,
     ledger: Arc<Mutex<Ledger>>,
     works: HashMap<Id, Work>,
@@ -37,12 +43,42 @@ pub(crate) struct Keeper {
     changed: Vec<Pending>,
     /// Works with something to commit.
     finished: Vec<Id>,
-    /// Bytes written since the last flush.
+    /// Bytes written since a flush began.
     volatile: u64,
+    /// Bytes written since all works were committed, whether anybody had asked for it or not.
+    unindexed: u64,
     answers: Vec<Answer>,
+    /// Bodies that nobody has any more with the next commit.
+    given_back: Vec<Arc<Body>>,
     /// Bodies that nobody has any more but, perhaps, somebody who reads them.
     leaving: Vec<Arc<Body>>,
+    under_way: Option<UnderWay>,
+    /// Commands that wait for its end.
+    waiting: VecDeque<Command>,
+    /// What was not as its client had said, and is forgotten with the commit under way.
+    mismatched: Vec<Id>,
+    /// How often something became durable.
+    changes: u64,
     has_failed: bool,
+    /// Whether the last commit before this life was taken back.
+    pub(super) took_back: bool,
+}
+
+/// A commit that has begun.
+#[derive(Default)]
+struct UnderWay {
+    changed: Vec<Pending>,
+    /// The works of which something becomes durable, and whether that is all of it.
+    works: Vec<(Id, bool)>,
+    answers: Vec<Answer>,
+    leaving: Vec<Arc<Body>>,
+}
+
+impl UnderWay {
+    fn concerns(&self, id: Id) -> bool {
+        self.works.iter().any(|(work, _)| *work == id)
+            || self.changed.iter().any(|pending| pending.is_of(id))
+    }
 }
 
 /// What a commit does to an upload.
@@ -55,9 +91,18 @@ enum Pending {
     Add(Arc<Body>),
 }
 
+impl Pending {
+    fn is_of(&self, id: Id) -> bool {
+        match self {
+            Pending::Put(other, ..) | Pending::Remove(other) => *other == id,
+            Pending::Drop(_) | Pending::Add(_) => false,
+        }
+    }
+}
+
 impl Keeper {
     /// Opens a device, and makes it ours if it is blank.
-    pub(crate) fn open(device: Arc<dyn Device>) -> Result<Keeper, OpenError> {
+    pub(crate) fn open(device: Arc<dyn Device>) -> Result<(Keeper, Committer), OpenError> {
         let (layout, index) = match Layout::read(device.as_ref())? {
             Some(layout) => {
                 let region = Region::open(Arc::clone(&device), &layout)?;
@@ -71,13 +116,14 @@ impl Keeper {
                 (layout, index)
             }
         };
-        // A device that cannot flush is found out before it is trusted.
+        // A device that cannot flush is found out before it is trusted; and what is read from now on, after
+        // this process was killed or the power was gone, is there for good.
         device.flush()?;
+        let took_back = index.recover(|extent| work::read(device.as_ref(), &layout, extent))?;
         let contents = index.contents()?;
         let mut keeper = Keeper {
-            device,
+            device: Arc::clone(&device),
             layout,
-            index,
             space: Space::of(layout.blocks),
             ledger: Arc::default(),
             works: HashMap::new(),
@@ -85,12 +131,19 @@ impl Keeper {
             changed: Vec::new(),
             finished: Vec::new(),
             volatile: 0,
+            unindexed: 0,
             answers: Vec::new(),
+            given_back: Vec::new(),
             leaving: Vec::new(),
+            under_way: None,
+            waiting: VecDeque::new(),
+            mismatched: Vec::new(),
+            changes: 0,
             has_failed: false,
+            took_back,
         };
         keeper.load(contents)?;
-        Ok(keeper)
+        Ok((keeper, Committer { device, index }))
     }
 
     fn load(&mut self, contents: Contents) -> Result<(), OpenError> {
@@ -143,7 +196,12 @@ impl Keeper {
     }
 
     /// Serves until nobody asks any more.
-    pub(crate) fn run(&mut self, mut commands: mpsc::Receiver<Command>, signals: &Signals) {
+    pub(crate) fn run(
+        &mut self,
+        mut commands: mpsc::Receiver<Command>,
+        commits: &SyncSender<Commit>,
+        signals: &Signals,
+    ) {
         while let Some(first) = commands.blocking_recv() {
             let mut group = vec![first];
             while group.len() < GROUP_MAX
@@ -151,8 +209,14 @@ impl Keeper {
             {
                 group.push(next);
             }
-            let had_failed = self.has_failed;
-            if self.serve(group) {
+            let (had_failed, changes) = (self.has_failed, self.changes);
+            if let Some(commit) = self.serve(group)
+                && commits.send(commit).is_err()
+            {
+                // The other thread has panicked.
+                self.end(Err(io::Error::other("nobody commits").into()));
+            }
+            if self.changes != changes {
                 signals.changed.notify_one();
             }
             if self.has_failed && !had_failed {
@@ -161,25 +225,32 @@ impl Keeper {
         }
     }
 
-    /// Serves commands that came together, by one commit; whether something became durable.
-    pub(crate) fn serve(&mut self, commands: Vec<Command>) -> bool {
-        self.reclaim();
+    /// Serves commands that came together; what is to become durable next, by their one commit.
+    pub(crate) fn serve(&mut self, commands: Vec<Command>) -> Option<Commit> {
         for command in commands {
-            self.take(command);
-        }
-        let due = !self.answers.is_empty() || self.volatile >= VOLATILE_BYTES_MAX;
-        if due {
-            let committed = self.commit();
-            if let Err(error) = &committed {
-                self.fail(error);
-            }
-            let outcome = committed.map_err(|_| StoreError::Failed);
-            for answer in std::mem::take(&mut self.answers) {
-                answer(self, outcome);
+            match command {
+                Command::Committed(outcome) => self.end(outcome),
+                command if self.must_wait(&command) => self.waiting.push_back(command),
+                command => self.take(command),
             }
         }
         self.reclaim();
-        due
+        self.begin()
+    }
+
+    /// Whether a command cannot be served while a commit is under way: almost all change what it commits.
+    fn must_wait(&self, command: &Command) -> bool {
+        let Some(under_way) = &self.under_way else {
+            return false;
+        };
+        match command {
+            Command::Append { .. } => false,
+            Command::Open { id, hold, .. } => {
+                let would_commit = |work: &Work| !*hold && (work.is_dirty() || work.is_whole());
+                under_way.concerns(*id) || self.works.get(id).is_some_and(would_commit)
+            }
+            _ => true,
+        }
     }
 
     /// From now on nothing is believed of the device.
@@ -194,15 +265,17 @@ impl Keeper {
                 length,
                 partial,
                 metadata,
+                digest,
                 reply,
             } => {
-                let made = self.create(length, partial, metadata);
-                self.later(made, reply, |_, id| Ok(id));
+                let made = self.create(length, partial, metadata, digest);
+                self.later(made, reply, |keeper, id| keeper.stored(id).map(|_| id));
             }
-            Command::Open { id, hold, reply } => {
-                let opened = self.open_upload(id, hold);
-                self.later(opened, reply, move |keeper, lease| keeper.opened(id, lease));
-            }
+            Command::Open { id, hold, reply } => match self.open_upload(id, hold) {
+                // All that is known of it is durable.
+                Ok(lease) if !self.concerns(id) => drop(reply.send(self.opened(id, lease))),
+                opened => self.later(opened, reply, move |keeper, lease| keeper.opened(id, lease)),
+            },
             Command::Append {
                 id,
                 lease,
@@ -216,9 +289,10 @@ impl Keeper {
                 id,
                 lease,
                 length,
+                digest,
                 reply,
             } => {
-                let finished = self.finish(id, lease, length);
+                let finished = self.finish(id, lease, length, digest);
                 self.later(finished, reply, move |keeper, ()| keeper.stored(id));
             }
             Command::RollBack { id, lease, reply } => {
@@ -233,10 +307,11 @@ impl Keeper {
             Command::Join {
                 parts,
                 metadata,
+                digest,
                 reply,
             } => {
-                let joined = self.join(&parts, metadata);
-                self.later(joined, reply, |_, id| Ok(id));
+                let joined = self.join(&parts, metadata, digest);
+                self.later(joined, reply, |keeper, id| keeper.stored(id).map(|_| id));
             }
             Command::Remove { id, reply } => {
                 let removed = self.remove(id);
@@ -246,7 +321,13 @@ impl Keeper {
                 let noted = self.note(id, note);
                 self.later(noted, reply, |_, ()| Ok(()));
             }
+            Command::Committed(outcome) => self.end(outcome),
         }
+    }
+
+    /// Whether this group of commands changes an upload.
+    fn concerns(&self, id: Id) -> bool {
+        self.finished.contains(&id) || self.changed.iter().any(|pending| pending.is_of(id))
     }
 
     /// Answers an error at once, and anything else when it is durable.

@@ -1,22 +1,28 @@
 //! The store on a disk that fails in all ways.
 
+mod overlap;
 mod power_cuts;
 
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::committer::{Commit, Committer};
 use super::keeper::Keeper;
 use super::power::{Faulty, Random};
 use super::*;
 
 const SIZE: u64 = 32 << 20;
 
-/// A keeper without its thread.
+/// Keeper and committer without their threads.
 struct Bench {
     disk: Arc<Faulty>,
     keeper: Keeper,
+    committer: Committer,
 }
+
+/// What waits for an answer.
+type Asked<T> = oneshot::Receiver<Result<T, StoreError>>;
 
 impl Bench {
     fn new() -> Bench {
@@ -24,8 +30,16 @@ impl Bench {
     }
 
     fn on(disk: Arc<Faulty>) -> Bench {
-        let keeper = Keeper::open(disk.clone()).expect("a store");
-        Bench { disk, keeper }
+        Bench::start(disk).expect("a store")
+    }
+
+    fn start(disk: Arc<Faulty>) -> Result<Bench, OpenError> {
+        let (keeper, committer) = Keeper::open(disk.clone())?;
+        Ok(Bench {
+            disk,
+            keeper,
+            committer,
+        })
     }
 
     /// The power goes, and comes again.
@@ -34,9 +48,27 @@ impl Bench {
     }
 
     fn ask<T>(&mut self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, StoreError> {
-        let (reply, mut answer) = oneshot::channel();
-        self.keeper.serve(vec![command(reply)]);
+        let (mut answer, commit) = self.begin(command);
+        self.conclude(commit);
         answer.try_recv().expect("an answer")
+    }
+
+    /// Asks, and leaves the commit that this begins to be done later.
+    fn begin<T>(
+        &mut self,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> (Asked<T>, Option<Commit>) {
+        let (reply, answer) = oneshot::channel();
+        let commit = self.keeper.serve(vec![command(reply)]);
+        (answer, commit)
+    }
+
+    /// Does a commit, and those that follow.
+    fn conclude(&mut self, mut next: Option<Commit>) {
+        while let Some(commit) = next {
+            let outcome = self.committer.commit(commit);
+            next = self.keeper.serve(vec![Command::Committed(outcome)]);
+        }
     }
 
     fn create(&mut self, length: Option<u64>, written: &str) -> Result<Id, StoreError> {
@@ -54,6 +86,7 @@ impl Bench {
             length,
             partial,
             metadata,
+            digest: None,
             reply,
         })
     }
@@ -67,7 +100,7 @@ impl Bench {
     }
 
     fn append(&mut self, id: Id, lease: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        let bytes = bytes.to_vec();
+        let bytes = Bytes::copy_from_slice(bytes);
         self.ask(|reply| Command::Append {
             id,
             lease,
@@ -81,6 +114,7 @@ impl Bench {
             id,
             lease,
             length,
+            digest: None,
             reply,
         })
     }
@@ -337,6 +371,7 @@ fn parts_become_one() {
         bench.ask(|reply| Command::Join {
             parts,
             metadata,
+            digest: None,
             reply,
         })
     };
@@ -352,6 +387,51 @@ fn parts_become_one() {
     assert_eq!(bench.open(parts[0]), Err(StoreError::Unknown));
     bench.note(id, Note::Delivered(200)).expect("noted");
     assert_eq!(bench.available(), Bench::new().available());
+}
+
+#[test]
+fn what_is_not_as_was_said_is_forgotten() {
+    let mut bench = Bench::new();
+    let bytes = pattern(400_000, 8);
+    let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
+    let right = Digest(digest.as_ref().try_into().expect("32 bytes"));
+    let available = bench.available();
+    for (said, wanted) in [
+        (Digest([1; 32]), Err(StoreError::Mismatch)),
+        (right, Ok(Some(right))),
+    ] {
+        // It is said at the beginning, or at the end.
+        for is_first in [true, false] {
+            let made = bench.ask(|reply| Command::Create {
+                length: Some(400_000),
+                partial: false,
+                metadata: Metadata::default(),
+                digest: is_first.then_some(said),
+                reply,
+            });
+            let id = made.expect("made");
+            let lease = bench.open(id).expect("opened").lease;
+            bench.append(id, lease, &bytes).expect("appended");
+            let finished = bench.ask(|reply| Command::Finish {
+                id,
+                lease,
+                length: None,
+                digest: (!is_first).then_some(said),
+                reply,
+            });
+            let digest = finished.map(|stored| stored.whole.map(|whole| whole.digest));
+            assert_eq!(digest, wanted);
+            bench = bench.reboot(&mut Random::of(7));
+            let opened = bench.open(id).map(|opened| opened.offset);
+            match wanted {
+                Ok(_) => assert_eq!(opened, Ok(400_000)),
+                Err(_) => assert_eq!(opened, Err(StoreError::Unknown)),
+            }
+            if wanted.is_err() {
+                assert_eq!(bench.available(), available, "all blocks are free again");
+            }
+        }
+    }
 }
 
 #[test]
@@ -372,6 +452,15 @@ fn without_a_flush_nothing_is_acknowledged() {
             .failed
             .is_some()
     );
+    // Nor when the flush failed of which nobody was to be told.
+    let mut bench = Bench::new();
+    let id = bench.create(Some(1 << 20), "").expect("made");
+    let lease = bench.open(id).expect("opened").lease;
+    bench.disk.fail_flushes();
+    bench
+        .append(id, lease, &pattern(512 << 10, 1))
+        .expect("written");
+    assert_eq!(bench.finish(id, lease, None), Err(StoreError::Failed));
     let mute = Arc::new(Faulty::of_size(SIZE));
     mute.fail_flushes();
     assert!(Keeper::open(mute).is_err());

@@ -57,6 +57,7 @@ impl World {
             0 | 1 if self.known.len() < 24 => self.make(),
             2 if self.random.below(3) == 0 => self.take_back(which),
             3..=5 => self.deliver(),
+            6 => self.add_two(),
             _ => self.add(which),
         }
     }
@@ -65,8 +66,8 @@ impl World {
         let random = &mut self.random;
         let metadata = ["url aHR0cDovL2Ev", "url aHR0cDovL2Iv"][random.below(2) as usize];
         // Few seeds and sizes, so that the same request comes again.
-        let sizes = [0, 1, 4096, 5000, 262_144, 300_000];
-        let bytes = pattern(sizes[random.below(6) as usize], random.below(2) as u8);
+        let sizes = [0, 1, 4096, 5000, 262_144, 300_000, 700_000];
+        let bytes = pattern(sizes[random.below(7) as usize], random.below(2) as u8);
         let is_told = random.below(3) > 0;
         let length = is_told.then_some(bytes.len() as u64);
         let id = self.bench.create(length, metadata)?;
@@ -114,6 +115,53 @@ impl World {
         assert_eq!(stored.whole.is_some(), is_last);
         known.acknowledged = from + piece;
         known.is_whole = is_last;
+        Ok(())
+    }
+
+    /// One phone's bytes come while another's become durable.
+    fn add_two(&mut self) -> Result<(), PowerGone> {
+        let open = |known: &&Known| !known.is_removed && !known.is_whole;
+        let mut open = self.known.iter().filter(open);
+        let (Some(first), Some(second)) = (open.next(), open.next_back()) else {
+            return Ok(());
+        };
+        let ((a, a_bytes), (b, b_bytes)) = (
+            (first.id, first.bytes.clone()),
+            (second.id, second.bytes.clone()),
+        );
+        let (at_a, at_b) = (self.bench.open(a)?, self.bench.open(b)?);
+        if [a, b].map(|id| self.bench.entry(id).record.whole.is_some()) != [false; 2] {
+            // `add` finds out that it was durable before anybody heard so.
+            return Ok(());
+        }
+        let (rest_a, rest_b) = (
+            &a_bytes[at_a.offset as usize..],
+            &b_bytes[at_b.offset as usize..],
+        );
+        let half = self.random.below(rest_b.len() as u64 + 1) as usize;
+        self.bench
+            .append(a, at_a.lease, &rest_a[..rest_a.len() / 2])?;
+        self.bench.append(b, at_b.lease, &rest_b[..half])?;
+        let (mut stored, commit) = self.bench.begin(|reply| Command::Finish {
+            id: a,
+            lease: at_a.lease,
+            length: None,
+            digest: None,
+            reply,
+        });
+        let (half, last) = rest_b[half..].split_at((rest_b.len() - half) / 2);
+        let appended = self.bench.write(b, at_b.lease, half);
+        let outcome = commit.map(|commit| self.bench.committer.commit(commit));
+        appended.and_then(|()| self.bench.write(b, at_b.lease, last))?;
+        let ended = outcome.map(Command::Committed);
+        let next = self.bench.keeper.serve(ended.into_iter().collect());
+        self.bench.conclude(next);
+        let stored = stored.try_recv().expect("an answer")?;
+        let is_a = |known: &&mut Known| known.id == a;
+        let known = self.known.iter_mut().find(is_a).expect("known");
+        known.acknowledged = at_a.offset as usize + rest_a.len() / 2;
+        known.is_whole = stored.whole.is_some();
+        assert!(stored.offset as usize >= known.acknowledged);
         Ok(())
     }
 
@@ -224,11 +272,7 @@ fn world(seed: u64) {
     for _ in 0..LIVES {
         disk.cut_after(random.below(OPERATIONS_MAX));
         // The power may go while the disk is made or repaired, too.
-        if let Ok(keeper) = Keeper::open(disk.clone()) {
-            let bench = Bench {
-                disk: disk.clone(),
-                keeper,
-            };
+        if let Ok(bench) = Bench::start(disk.clone()) {
             let mut now = match world.take() {
                 Some(before) => World { bench, ..before },
                 None => World {
@@ -267,6 +311,41 @@ fn what_was_acknowledged_survives_and_the_origin_has_it_once() {
         println!("UPLOADER_SEED={seed}");
         world(seed);
     }
+}
+
+/// The index may have become durable without the bodies; then it is as if the upload had not gone on.
+#[test]
+fn a_torn_commit_is_taken_back() {
+    let bytes = pattern(300_000, 6);
+    let (mut torn, mut kept) = (0, 0);
+    for seed in 0..96 {
+        let mut bench = Bench::new();
+        let id = bench.create(Some(300_000), "").expect("made");
+        let lease = bench.open(id).expect("opened").lease;
+        bench.append(id, lease, &bytes[..10_000]).expect("appended");
+        bench.finish(id, lease, None).expect("stored");
+        let lease = bench.open(id).expect("opened").lease;
+        bench.append(id, lease, &bytes[10_000..]).expect("appended");
+        // All is written, and the flush does not end.
+        bench.disk.fail_flushes();
+        assert_eq!(bench.finish(id, lease, None), Err(StoreError::Failed));
+        let mut bench = bench.reboot(&mut Random::of(seed));
+        torn += u32::from(bench.keeper.took_back);
+        let offset = bench.entry(id).offset() as usize;
+        assert!(bench.bytes(id) == bytes[..offset] && [10_000, 300_000].contains(&offset));
+        kept += u32::from(offset == 300_000);
+        // It goes on from there.
+        let opened = bench.open(id).expect("opened");
+        if offset == 10_000 {
+            let rest = bench.append(id, opened.lease, &bytes[10_000..]);
+            rest.expect("appended");
+        }
+        let whole = bench.finish(id, opened.lease, None).expect("stored").whole;
+        assert_eq!(whole.expect("whole").digest.to_string(), sha256(&bytes));
+        let bench = bench.reboot(&mut Random::of(seed));
+        assert!(!bench.keeper.took_back && bench.bytes(id) == bytes);
+    }
+    assert!(torn > 8 && kept > 0, "{torn} torn, {kept} kept");
 }
 
 /// The origin has it, and before that is written down the power goes.
