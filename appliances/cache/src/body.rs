@@ -16,13 +16,40 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use edgecloud_appliance::metrics::Gauge;
 use http_body::{Frame, SizeHint};
+
+/// Bytes of bodies that are in memory, wherever: stored, arriving, or displaced while somebody still reads
+/// them. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Live(Gauge);
+
+impl Live {
+    /// Counts by a figure that operators see.
+    pub fn by(gauge: Gauge) -> Self {
+        Self(gauge)
+    }
+
+    /// How many there are.
+    pub fn bytes(&self) -> u64 {
+        u64::try_from(self.0.get()).unwrap_or(0)
+    }
+
+    fn more(&self, bytes: usize) {
+        self.0.add(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    fn less(&self, bytes: usize) {
+        self.0.add(-i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+}
 
 /// What has arrived, and who waits for more.
 #[derive(Debug, Default)]
 pub struct Body {
     state: Mutex<State>,
     readers: AtomicU64,
+    live: Live,
 }
 
 #[derive(Debug, Default)]
@@ -59,11 +86,24 @@ impl Body {
         body
     }
 
+    /// An empty body whose bytes are counted.
+    pub fn counted(live: &Live) -> Self {
+        let mut body = Self::default();
+        body.live = live.clone();
+        body
+    }
+
+    /// Where its bytes are counted.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
     /// Appends what has arrived.
     pub fn append(&self, bytes: Bytes) {
         if bytes.is_empty() {
             return;
         }
+        self.live.more(bytes.len());
         let mut state = self.state();
         let place = state.length;
         state.length += bytes.len() as u64;
@@ -87,7 +127,9 @@ impl Body {
             let count = state
                 .chunks
                 .partition_point(|(first, chunk)| first + chunk.len() as u64 <= from);
-            state.chunks.drain(..count);
+            let gone = state.chunks.drain(..count);
+            let gone: usize = gone.map(|(_, chunk)| chunk.len()).sum();
+            self.live.less(gone);
             state.gone = state
                 .chunks
                 .first()
@@ -124,6 +166,17 @@ impl Body {
         bytes
     }
 
+    /// The pieces of it that have arrived, from a place on.
+    pub fn pieces_from(&self, place: u64) -> Vec<Bytes> {
+        let state = self.state();
+        let behind = state
+            .chunks
+            .iter()
+            .filter(|(first, chunk)| first + chunk.len() as u64 > place);
+        let cut = behind.map(|(first, chunk)| chunk.slice(place.saturating_sub(*first) as usize..));
+        cut.collect()
+    }
+
     /// How it ended, if it has.
     pub fn end(&self) -> Option<End> {
         self.state().end
@@ -131,6 +184,18 @@ impl Body {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        let chunks = &self
+            .state
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .chunks;
+        let bytes: usize = chunks.iter().map(|(_, chunk)| chunk.len()).sum();
+        self.live.less(bytes);
     }
 }
 
@@ -162,7 +227,8 @@ impl Reader {
         Self { body, place, until }
     }
 
-    fn next(&mut self, context: &Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+    /// The next bytes; None behind the last.
+    pub(crate) fn next(&mut self, context: &Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         if self.until.is_some_and(|until| self.place >= until) {
             return Poll::Ready(None);
         }
@@ -287,6 +353,29 @@ mod tests {
         check_reads(&mut first, b"jklm");
         assert!(matches!(overtaken(), Poll::Ready(true)));
         assert!(matches!(read(&mut second), Poll::Ready(Some(Err(_)))));
+    }
+
+    #[test]
+    fn bytes_count_for_as_long_as_anybody_has_them() {
+        let live = Live::default();
+        let body = Arc::new(Body::counted(&live));
+        body.append(Bytes::from_static(b"abc"));
+        body.append(Bytes::from_static(b"def"));
+        let mut reader = Reader::all(Arc::clone(&body), None);
+        drop(body);
+        assert_eq!(live.bytes(), 6);
+        check_reads(&mut reader, b"abc");
+        check_reads(&mut reader, b"def");
+        assert_eq!(reader.body.pieces_from(4), [&b"ef"[..]]);
+        let mut overtaken = Box::pin(reader.body.overtaken(0, 3));
+        let done = overtaken
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(done, Poll::Ready(true)));
+        drop(overtaken);
+        assert_eq!(live.bytes(), 3);
+        drop(reader);
+        assert_eq!(live.bytes(), 0);
     }
 
     #[test]

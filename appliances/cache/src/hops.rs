@@ -21,7 +21,7 @@ const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-aut
 
 /// What a client says of who it is and where it wants to go: origins believe a proxy in this, so a
 /// client's own must not reach them, nor choose a response that others get.
-const IDENTITY: [&str; 10] = [
+const IDENTITY: [&str; 31] = [
     "forwarded",
     "x-forwarded-for",
     "x-forwarded-host",
@@ -32,6 +32,27 @@ const IDENTITY: [&str; 10] = [
     "x-original-url",
     "x-rewrite-url",
     "x-real-ip",
+    "x-forwarded",
+    "x-forwarded-by",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-host",
+    "x-original-host",
+    "x-http-host-override",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-url-scheme",
+    "x-envoy-original-path",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-proxyuser-ip",
+    "client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+    "forwarded-for",
+    "front-end-https",
 ];
 
 /// The fields that go further than one connection.

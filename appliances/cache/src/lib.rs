@@ -7,7 +7,8 @@
 //! | [`storable`] | RFC 9111, section 3 |
 //! | [`variance`] | RFC 9111, section 4.1 |
 //! | [`validation`] | RFC 9111, sections 3.2 and 4.3 |
-//! | [`ranges`] | RFC 9110, section 14; RFC 9111, sections 3.3 and 3.4 |
+//! | [`ranges`] | RFC 9110, section 14; RFC 9111, section 3.3 |
+//! | `parts` | RFC 9111, section 3.4: parts become one |
 //! | [`invalidation`] | RFC 9111, section 4.4 |
 //! | [`status`] | RFC 9211 |
 //!
@@ -22,8 +23,10 @@
 mod answer;
 pub mod body;
 mod collapse;
+mod digest;
 pub mod directives;
 mod disk;
+mod fetch;
 mod fetched;
 mod figures;
 pub mod freshness;
@@ -33,13 +36,17 @@ pub mod limits;
 mod operator;
 mod orders;
 mod origin;
+mod parts;
 pub mod popularity;
+mod publisher;
 pub mod purge;
 pub mod ranges;
 mod refusal;
 mod service;
 mod settings;
+mod share;
 mod site;
+mod slices;
 pub mod status;
 pub mod storable;
 pub mod store;

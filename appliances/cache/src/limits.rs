@@ -15,6 +15,8 @@ pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 pub const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
 /// Between two pieces of an origin's body.
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(60);
+/// Requests at once on a client's connection: what HTTP/2 may have of streams.
+pub const REQUESTS_PER_CONNECTION: usize = edgecloud_appliance::limits::STREAMS_MAX as usize;
 /// Idle connections that are kept to an origin.
 pub const IDLE_CONNECTIONS_MAX: usize = 32;
 /// How long they are kept: shorter than what servers keep usually, so that few requests meet a
@@ -38,3 +40,16 @@ pub const PURGES_MAX: usize = 256;
 pub const BUSIEST_SHOWN: usize = 20;
 /// Bytes that are fetched ahead of the foremost reader of what is too large to be kept.
 pub const OUTGROWN_AHEAD: u64 = 1 << 20;
+/// Bytes of a slice of what is too large to be stored in one piece: some seconds of a film, so that little is
+/// fetched that nobody watches, and many times the request that it costs.
+pub const SLICE_BYTES: u64 = 1 << 20;
+/// How often a slice is asked for that broke off.
+pub const SLICE_TRIES: u32 = 3;
+/// Bytes of what is stored in slices: a film is smaller.
+pub const SLICED_BYTES_MAX: u64 = 1 << 40;
+/// Bytes of the tag by which slices are known, which is part of their keys.
+pub const SLICED_TAG_BYTES_MAX: usize = 128;
+/// What a connection to an origin reads at once: the largest head, and a piece of a body.
+pub const ORIGIN_BUFFER_BYTES: usize = 64 * 1024;
+/// The same as [`OUTGROWN_AHEAD`] while clients that are slow hold too much.
+pub const CROWDED_AHEAD: u64 = 64 * 1024;

@@ -10,32 +10,46 @@ use crate::directives::Directives;
 use crate::purge::Ban;
 use crate::refusal::Refused;
 use crate::service::{Cache, Question};
+use crate::share::{Share, Shares};
 use crate::site::Site;
 
-impl Cache {
-    /// Forgets what a ban means: addresses that were in memory, and whether it outlasts a restart. What
+impl Share {
+    /// Forgets what bans mean: addresses that were in memory, and whether it outlasts a restart. What
     /// origins are being asked for just now is not stored.
-    pub(crate) async fn purge(&self, ban: Ban) -> (usize, bool) {
-        self.purges.fetch_add(1, Ordering::Relaxed);
-        let means = |key: &str, headers: &HeaderMap| ban.means(key, headers);
-        let count = self.store.purge(means);
-        match &self.disk {
-            Some(disk) => (count, disk.ban(ban).await),
-            None => (count, true),
+    pub(crate) async fn purge_all(&self, bans: Vec<Ban>) -> (usize, bool) {
+        let (mut forgotten, mut is_kept) = (0, true);
+        for ban in bans {
+            self.purges.fetch_add(1, Ordering::Relaxed);
+            let means = |key: &str, headers: &HeaderMap| ban.means(key, headers);
+            forgotten += self.store.purge(means);
+            if let Some(disk) = &self.disk {
+                is_kept &= disk.ban(ban).await;
+            }
         }
+        (forgotten, is_kept)
+    }
+}
+
+impl Cache {
+    /// Forgets the same of all publishers.
+    pub(crate) async fn purge_all(&self, bans: &[Ban]) -> (usize, bool) {
+        let (mut forgotten, mut is_kept) = (0, true);
+        for share in self.shares.each() {
+            let (count, kept) = share.purge_all(bans.to_vec()).await;
+            forgotten += count;
+            is_kept &= kept;
+        }
+        (forgotten, is_kept)
     }
 
     /// Fetches URLs one after the other, so that viewers keep most of the backhaul. What is stored and
     /// fresh is not fetched again.
     pub(crate) fn prefetch(self: &Arc<Self>, urls: Vec<String>) -> Result<(), Refused> {
-        let sites: Result<Vec<_>, _> = urls
-            .iter()
-            .map(|url| Site::of_url(&self.role, url))
-            .collect();
-        let (sites, cache) = (sites?, Arc::clone(self));
+        let questions: Result<Vec<_>, _> =
+            urls.iter().map(|url| ahead(&self.shares, url)).collect();
+        let (questions, cache) = (questions?, Arc::clone(self));
         tokio::spawn(async move {
-            for site in sites {
-                let Ok(question) = ahead(site) else { continue };
+            for question in questions {
                 // What cannot be fetched ahead is fetched when somebody asks.
                 if let Ok(response) = cache.get(question).await {
                     let mut body = response.into_body();
@@ -47,7 +61,8 @@ impl Cache {
     }
 }
 
-fn ahead(site: Site) -> Result<Question, Refused> {
+fn ahead(shares: &Shares, url: &str) -> Result<Question, Refused> {
+    let (site, share) = Site::of_url(shares, url)?;
     let mut headers = HeaderMap::new();
     let host = HeaderValue::try_from(site.authority.as_str()).map_err(|_| Refused::Host)?;
     headers.insert(header::HOST, host);
@@ -55,6 +70,7 @@ fn ahead(site: Site) -> Result<Question, Refused> {
         method: Method::GET,
         key: site.key(),
         site,
+        share,
         headers,
         directives: Directives::default(),
         wanted: None,

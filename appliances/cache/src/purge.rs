@@ -3,9 +3,9 @@
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, StatusCode};
 
-use crate::limits::TARGET_BYTES_MAX;
+use crate::limits::{PURGES_MAX, TARGET_BYTES_MAX};
 
 /// Fields in which origins name tags: Cloudflare's and Akamai's, and Fastly's.
 const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
@@ -30,14 +30,41 @@ impl Ban {
     /// Whether a response under this key, with these fields, is meant.
     pub fn means(&self, key: &str, headers: &HeaderMap) -> bool {
         match self {
-            // In the intercepting role the address that clients meant stands behind the URL.
+            // Behind the URL stand the address that clients meant, in the intercepting role, and which
+            // slice it is.
             Self::Url(url) => match key.strip_prefix(url.as_str()) {
-                Some(rest) => rest.is_empty() || rest.starts_with(" @"),
+                Some(rest) => rest.is_empty() || rest.starts_with(' '),
                 None => false,
             },
             Self::Prefix(prefix) => key.starts_with(prefix.as_str()),
             Self::Tag(tag) => tags(headers).any(|other| other == tag),
         }
+    }
+}
+
+/// What an order is made of.
+pub(crate) const FORM: &str = "write lines like `url http://a.example/b`, `prefix http://a.example/` or \
+                               `tag news`, no more than 256";
+
+/// The bans of an order, one a line; None if one is none, or there are none or too many.
+pub(crate) fn orders(body: &[u8]) -> Option<Vec<Ban>> {
+    let lines = std::str::from_utf8(body).ok()?.lines();
+    let bans: Result<Vec<Ban>, _> = lines.map(|line| line.trim().parse()).collect();
+    bans.ok()
+        .filter(|bans| (1..=PURGES_MAX).contains(&bans.len()))
+}
+
+/// What who ordered is told: how many addresses were in memory, and whether it outlasts a restart.
+pub(crate) fn told(count: usize, is_kept: bool) -> (StatusCode, String) {
+    match is_kept {
+        true => (
+            StatusCode::OK,
+            format!("purged; {count} addresses were in memory\n"),
+        ),
+        false => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "purged until the next start: the disk did not take it; see the log\n".to_owned(),
+        ),
     }
 }
 
@@ -95,6 +122,7 @@ mod tests {
     fn a_ban_means_what_it_says() {
         check("url http://a/b", "http://a/b", "", true);
         check("url http://a/b", "http://a/b @192.0.2.1:80", "", true);
+        check("url http://a/b", "http://a/b #\"1\" 7", "", true);
         check("url http://a/b", "http://a/bc", "", false);
         check("prefix http://a/b", "http://a/bc", "", true);
         check("prefix http://a/b", "http://a/c", "", false);

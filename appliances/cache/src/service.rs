@@ -1,11 +1,9 @@
 //! The cache as a service: each request finds its answer in the store or at the origin.
 //!
-//! GET is looked up, and fetched if it must be; HEAD is answered from what GET stored; everything
-//! else passes, and makes invalid what it changes.
+//! GET is looked up, and fetched if it must be (`fetch.rs`); HEAD is answered from what GET stored;
+//! everything else passes, and makes invalid what it changes.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use axum::Router;
@@ -13,55 +11,49 @@ use axum::body::Body as Outgoing;
 use axum::extract::{Extension, Request, State};
 use axum::response::Response;
 use edgecloud_appliance::{Ends, Failure as StartFailure, Refusals, Stage};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::answer::{Asking, as_fetched, from_store, tell};
-use crate::collapse::{Boarding, Flights, Lead, Shared, landed};
+use crate::answer::{Asking, from_store};
+use crate::collapse::{Boarding, Shared, landed};
 use crate::directives::Directives;
-use crate::disk::Disk;
-use crate::fetched::{self, Fetched};
-use crate::figures::{Figures, Outcome};
-use crate::freshness::{Failure, Freshness, Timestamp, Verdict};
+use crate::fetch::renewed;
+use crate::figures::Outcome;
+use crate::freshness::{Failure, Timestamp, Verdict};
 use crate::hops;
 use crate::invalidation;
 use crate::operator;
-use crate::origin::Origin;
+use crate::publisher;
 use crate::ranges::Wanted;
 use crate::refusal::Refused;
-use crate::settings::{Own, Role};
+use crate::settings::Own;
+use crate::share::{Share, Shares};
 use crate::site::Site;
 use crate::status::{CacheStatus, Forwarded};
 use crate::storable::NotStored;
-use crate::store::{Entry, Key, Store};
+use crate::store::{Entry, Key};
 use crate::validation;
 
 /// How often a request waits for another's answer before it goes itself: the one that went may have
 /// been given up by its client.
-const JOINS_MAX: usize = 3;
+pub(crate) const JOINS_MAX: usize = 3;
 
 const NO_PREFETCH: &str =
     "prefetch names URLs like http://a.example/b, and wants an origin to be set";
 
 /// A cache that serves.
 pub(crate) struct Cache {
-    pub(crate) role: Role,
-    object_bytes_max: u64,
-    negative_seconds: u64,
-    /// Counts purges: what was asked for before one is not stored after it.
-    pub(crate) purges: AtomicU64,
-    pub(crate) store: Arc<Store>,
-    pub(crate) disk: Option<Disk>,
-    flights: Flights,
-    origin: Origin,
-    pub(crate) figures: Figures,
+    pub(crate) shares: Shares,
+    pub(crate) negative_seconds: u64,
     refusals: Refusals,
 }
 
 /// A request, as far as it is looked at.
+#[derive(Clone)]
 pub(crate) struct Question {
     pub(crate) method: Method,
     pub(crate) site: Site,
+    pub(crate) share: Arc<Share>,
     pub(crate) key: Key,
     pub(crate) headers: HeaderMap,
     pub(crate) directives: Directives,
@@ -69,7 +61,7 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    fn asking(&self) -> Asking<'_> {
+    pub(crate) fn asking(&self) -> Asking<'_> {
         Asking {
             method: &self.method,
             headers: &self.headers,
@@ -80,41 +72,28 @@ impl Question {
 
     /// Whether it may wait for another's answer.
     fn can_join(&self) -> bool {
+        !self.insists()
+            && self.wanted.is_none()
+            && !self.headers.contains_key(header::AUTHORIZATION)
+    }
+
+    /// Whether its client wants to hear from the origin itself.
+    pub(crate) fn insists(&self) -> bool {
         let directives = &self.directives;
-        let insists = directives.no_cache || directives.no_store || directives.max_age == Some(0);
-        !insists && self.wanted.is_none() && !self.headers.contains_key(header::AUTHORIZATION)
+        directives.no_cache || directives.no_store || directives.max_age == Some(0)
     }
 }
 
 /// Makes the router of a cache.
 ///
 /// # Errors
-/// The disk cannot be used.
+/// The settings make no sense as a whole, or the disk cannot be used.
 pub fn router(stage: &Stage<Own>) -> Result<Router, StartFailure> {
-    let store = Arc::new(Store::new(stage.settings.memory_bytes()));
-    let index_bytes = stage.settings.index_bytes();
-    let open = |path: &PathBuf| Disk::open(path, index_bytes, &stage.log);
-    let disk = stage.settings.disk.as_ref().map(open).transpose()?;
-    if let Some(disk) = disk.clone() {
-        let drain = stage.drain.clone();
-        stage.background.spawn(async move {
-            drain.begun().await;
-            disk.flush().await;
-        });
-    }
-    let cache = Cache {
-        role: stage.settings.role(),
-        object_bytes_max: stage.settings.object_bytes_max(),
+    let cache = Arc::new(Cache {
+        shares: Shares::of(stage)?,
         negative_seconds: stage.settings.negative_seconds.into(),
-        purges: AtomicU64::new(0),
-        store,
-        disk,
-        flights: Flights::default(),
-        origin: Origin::new(),
-        figures: Figures::of(&stage.metrics),
         refusals: stage.refusals::<Refused>(),
-    };
-    let cache = Arc::new(cache);
+    });
     stage.pages.show(operator::pages(Arc::clone(&cache)));
     let ahead = stage.settings.prefetch.clone();
     if !ahead.is_empty() {
@@ -135,7 +114,7 @@ async fn respond(
 }
 
 /// Seconds since 1970.
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }
@@ -143,7 +122,10 @@ fn now() -> Timestamp {
 impl Cache {
     async fn answer(self: &Arc<Self>, ends: &Ends, request: Request) -> Result<Response, Refused> {
         let (parts, body) = request.into_parts();
-        let site = Site::of(&self.role, ends, &parts)?;
+        let (site, share) = Site::of(&self.shares, ends, &parts)?;
+        if share.takes_purges() && site.target == publisher::PURGE_TARGET {
+            return publisher::purge(&share, ends, &parts, body).await;
+        }
         let mut headers = hops::forwarded(&parts.headers);
         headers.insert(
             header::HOST,
@@ -155,25 +137,35 @@ impl Cache {
             directives: Directives::of_request(&headers),
             method: parts.method,
             site,
+            share,
             headers,
         };
         match question.method {
-            Method::GET => self.get(question).await,
-            Method::HEAD => self.head(question).await,
+            Method::GET => self.get(without_content(question)).await,
+            Method::HEAD => self.head(without_content(question)).await,
             Method::CONNECT | Method::TRACE => Err(Refused::Method),
             _ => self.pass(question, body).await,
         }
     }
 
     pub(crate) async fn get(self: &Arc<Self>, question: Question) -> Result<Response, Refused> {
+        let share = &question.share;
         let mut stale = None;
         let mut lead = None;
+        let mut seat = None;
         let mut collapsed = false;
         let mut warmed = false;
         for _ in 0..JOINS_MAX {
             match self.look_up(&question) {
-                Ok((entry, verdict)) => return Ok(self.hit(question, &entry, verdict, collapsed)),
+                Ok((entry, verdict)) => {
+                    return self.hit(&question, &entry, verdict, collapsed).await;
+                }
                 Err(unusable) => stale = unusable,
+            }
+            if let Err(busy) = self.take_seat(&question, &mut seat) {
+                return self
+                    .outlive(&question, stale.as_ref(), Failure::Answered)
+                    .ok_or(busy);
             }
             if !question.can_join() {
                 if stale.is_some() || !self.warm(&question, &mut warmed).await {
@@ -181,7 +173,7 @@ impl Cache {
                 }
                 continue;
             }
-            match self.flights.board(&question.key) {
+            match share.flights.board(&question.key) {
                 Boarding::Lead(first) => {
                     if stale.is_none() && self.warm(&question, &mut warmed).await {
                         first.land(Shared::Stored);
@@ -204,15 +196,32 @@ impl Cache {
         self.fetch(&question, stale, lead).await
     }
 
+    /// A seat among those who wait for the origin, once for a request.
+    fn take_seat(
+        &self,
+        question: &Question,
+        seat: &mut Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Refused> {
+        if seat.is_none() {
+            *seat = Some(question.share.seat()?);
+        }
+        Ok(())
+    }
+
     /// Brings a response from the disk into memory, once for a request.
     async fn warm(&self, question: &Question, warmed: &mut bool) -> bool {
-        let Some(disk) = self.disk.as_ref().filter(|_| !*warmed) else {
+        let share = &question.share;
+        let Some(disk) = share.disk.as_ref().filter(|_| !*warmed) else {
             return false;
         };
         *warmed = true;
+        // One object more is made room for in the store.
+        if share.is_crowded_by(0) {
+            return false;
+        }
         let found = disk.load(&question.key, &question.headers).await;
         if let Some(entry) = found {
-            self.store.insert(&question.key, entry);
+            share.store.insert(&question.key, entry);
             return true;
         }
         false
@@ -220,9 +229,8 @@ impl Cache {
 
     /// What may be served; or what is stored, but may not be served as it is.
     fn look_up(&self, question: &Question) -> Result<(Arc<Entry>, Verdict), Option<Arc<Entry>>> {
-        let found = self
-            .store
-            .find(&question.key, &question.headers, question.wanted);
+        let store = &question.share.store;
+        let found = store.find(&question.key, &question.headers, question.wanted);
         let entry = found.ok_or(None)?;
         match entry.freshness.decide(&question.directives, now()) {
             Verdict::Stale => Err(Some(entry)),
@@ -230,116 +238,66 @@ impl Cache {
         }
     }
 
-    fn hit(
+    async fn hit(
         self: &Arc<Self>,
-        question: Question,
+        question: &Question,
         entry: &Arc<Entry>,
         verdict: Verdict,
         collapsed: bool,
-    ) -> Response {
-        let status = match collapsed {
-            false => CacheStatus::Hit {
-                ttl: entry.freshness.left(now()),
-            },
-            true => CacheStatus::Forwarded {
-                because: Forwarded::Miss,
-                status: None,
-                stored: Ok(()),
-                collapsed,
-            },
+    ) -> Result<Response, Refused> {
+        let (status, outcome) = match collapsed {
+            false => {
+                let ttl = entry.freshness.left(now());
+                (CacheStatus::Hit { ttl }, Outcome::Hit)
+            }
+            true => {
+                let status = CacheStatus::Forwarded {
+                    because: Forwarded::Miss,
+                    status: None,
+                    stored: Ok(()),
+                    collapsed,
+                };
+                (status, Outcome::Joined)
+            }
         };
-        let outcome = if collapsed {
-            Outcome::Joined
-        } else {
-            Outcome::Hit
-        };
-        let response = from_store(entry, question.asking(), status);
-        self.figures.count(outcome, &response);
         if verdict == Verdict::WhileRevalidating {
             self.refresh(question, Arc::clone(entry));
         }
-        response
+        if entry.is_sliced {
+            return self.sliced(question, entry, status, outcome).await;
+        }
+        let response = from_store(entry, question.asking(), status);
+        question.share.figures.count(outcome, &response);
+        Ok(response)
     }
 
     /// Fetches anew beside the requests, once at a time.
-    fn refresh(self: &Arc<Self>, mut question: Question, stale: Arc<Entry>) {
-        let Boarding::Lead(lead) = self.flights.board(&question.key) else {
+    fn refresh(self: &Arc<Self>, question: &Question, stale: Arc<Entry>) {
+        let Boarding::Lead(lead) = question.share.flights.board(&question.key) else {
             return;
         };
+        let Ok(seat) = question.share.seat() else {
+            return;
+        };
+        let mut question = question.clone();
         question.wanted = None;
         question.headers.remove(header::RANGE);
         let cache = Arc::clone(self);
         tokio::spawn(async move {
             // Nobody waits for it; a failure shows at the origin's figures.
             let _ = cache.fetch(&question, Some(stale), Some(lead)).await;
+            drop(seat);
         });
     }
 
-    /// Asks the origin; `stale` is what is stored.
-    async fn fetch(
-        self: &Arc<Self>,
-        question: &Question,
-        stale: Option<Arc<Entry>>,
-        lead: Option<Lead>,
-    ) -> Result<Response, Refused> {
-        let mut headers = question.headers.clone();
-        let asked = stale
-            .as_ref()
-            .filter(|stale| stale.part.is_none() && validation::has_validator(&stale.headers));
-        if let Some(stale) = asked {
-            validation::make_conditional(&mut headers, &stale.headers);
-        }
-        let requested = now();
-        let purges = self.purges.load(Ordering::Relaxed);
-        let sent = self.send(question, headers, Outgoing::empty()).await;
-        let response = match sent {
-            Ok(response) => response,
-            Err(refused) => {
-                return self
-                    .outlive(question, stale.as_ref(), Failure::Disconnected)
-                    .ok_or(refused);
-            }
-        };
-        if matches!(response.status().as_u16(), 500 | 502..=504)
-            && let Some(answer) = self.outlive(question, stale.as_ref(), Failure::Answered)
-        {
-            return Ok(answer);
-        }
-        match asked {
-            Some(stale) if response.status() == StatusCode::NOT_MODIFIED => {
-                if !validation::confirms(response.headers(), &stale.headers) {
-                    self.remove(&question.key);
-                    let sent = self.send(question, question.headers.clone(), Outgoing::empty());
-                    let response = sent.await?;
-                    return Ok(self.take_in(
-                        question,
-                        response,
-                        (requested, purges),
-                        lead,
-                        Forwarded::Stale,
-                    ));
-                }
-                Ok(self.confirmed(question, stale, response.headers(), requested, lead))
-            }
-            _ => {
-                let because = if stale.is_some() {
-                    Forwarded::Stale
-                } else {
-                    Forwarded::Miss
-                };
-                Ok(self.take_in(question, response, (requested, purges), lead, because))
-            }
-        }
-    }
-
     /// Serves what is stale in place of a failure, where that is allowed.
-    fn outlive(
+    pub(crate) fn outlive(
         &self,
         question: &Question,
         stale: Option<&Arc<Entry>>,
         failure: Failure,
     ) -> Option<Response> {
-        let entry = stale?;
+        let entry = stale.filter(|stale| !stale.is_sliced)?;
         let now = now();
         if !entry.freshness.outlives(failure, &question.directives, now) {
             return None;
@@ -348,94 +306,8 @@ impl Cache {
             ttl: entry.freshness.left(now),
         };
         let response = from_store(entry, question.asking(), status);
-        self.figures.count(Outcome::Outlived, &response);
+        question.share.figures.count(Outcome::Outlived, &response);
         Some(response)
-    }
-
-    /// A 304: what is stored holds, with newer fields (section 4.3.4).
-    fn confirmed(
-        &self,
-        question: &Question,
-        stale: &Arc<Entry>,
-        not_modified: &HeaderMap,
-        requested: Timestamp,
-        lead: Option<Lead>,
-    ) -> Response {
-        let entry = Arc::new(renewed(stale, not_modified, requested));
-        self.store.insert(&question.key, Arc::clone(&entry));
-        if let Some(lead) = lead {
-            lead.land(Shared::Stored);
-        }
-        let status = CacheStatus::Forwarded {
-            because: Forwarded::Stale,
-            status: Some(StatusCode::NOT_MODIFIED.as_u16()),
-            stored: Ok(()),
-            collapsed: false,
-        };
-        let response = from_store(&entry, question.asking(), status);
-        self.figures.count(Outcome::Validated, &response);
-        response
-    }
-
-    /// Stores an answer if it may be, and passes it on. It is told when it was asked for, and how many
-    /// purges there were before.
-    fn take_in(
-        self: &Arc<Self>,
-        question: &Question,
-        response: http::Response<Incoming>,
-        (requested, purges): (Timestamp, u64),
-        lead: Option<Lead>,
-        because: Forwarded,
-    ) -> Response {
-        let status = |stored| CacheStatus::Forwarded {
-            because,
-            status: None,
-            stored,
-            collapsed: false,
-        };
-        let (head, body) = response.into_parts();
-        let asked = fetched::Asked {
-            method: &question.method,
-            headers: &question.headers,
-            directives: &question.directives,
-            requested,
-            received: now(),
-            object_bytes_max: self.object_bytes_max,
-            negative_seconds: self.negative_seconds,
-        };
-        let fetched = match self.purges.load(Ordering::Relaxed) == purges {
-            true => Fetched::of(asked, &head, &body),
-            false => Err(NotStored::Purged),
-        };
-        match fetched {
-            Ok(fetched) => {
-                let entry = Arc::new(fetched.entry);
-                self.store.insert(&question.key, Arc::clone(&entry));
-                if let Some(lead) = lead {
-                    lead.land(Shared::Stored);
-                }
-                let fill = fetched::fill(
-                    Arc::clone(&self.store),
-                    self.disk.clone(),
-                    Arc::clone(&question.key),
-                    Arc::clone(&entry),
-                    body,
-                    self.object_bytes_max,
-                );
-                tokio::spawn(fill);
-                let response = as_fetched(&entry, question.asking(), status(Ok(())));
-                self.figures.count(Outcome::Missed, &response);
-                response
-            }
-            Err(reason) => {
-                if let Some(lead) = lead {
-                    lead.land(Shared::Alone);
-                }
-                let response = passed(http::Response::from_parts(head, body), status(Err(reason)));
-                self.figures.count(Outcome::Passed, &response);
-                response
-            }
-        }
     }
 
     async fn head(self: &Arc<Self>, question: Question) -> Result<Response, Refused> {
@@ -446,16 +318,16 @@ impl Cache {
             looked_up = self.look_up(&question);
         }
         let stored = match looked_up {
-            Ok((entry, verdict)) => return Ok(self.hit(question, &entry, verdict, false)),
+            Ok((entry, verdict)) => return self.hit(&question, &entry, verdict, false).await,
             Err(stored) => stored,
         };
         if question.directives.only_if_cached {
             return Err(Refused::OnlyIfCached);
         }
+        let _seat = question.share.seat()?;
         let requested = now();
-        let response = self
-            .send(&question, question.headers.clone(), Outgoing::empty())
-            .await?;
+        let headers = question.headers.clone();
+        let response = self.send(&question, headers, Outgoing::empty()).await?;
         if let Some(stored) = stored.filter(|_| response.status() == StatusCode::OK) {
             // Section 4.3.5.
             let entry = match validation::head_agrees(response.headers(), &stored.headers) {
@@ -465,88 +337,37 @@ impl Cache {
                     ..(*stored).clone()
                 },
             };
-            self.store
-                .replace(&question.key, &stored, Some(Arc::new(entry)));
+            let store = &question.share.store;
+            store.replace(&question.key, &stored, Some(Arc::new(entry)));
         }
-        Ok(self.forwarded(response, NotStored::Method))
+        Ok(self.forwarded(&question, response, NotStored::Method))
     }
 
     /// Passes a request with its body, and makes invalid what it changed (section 4.4).
     async fn pass(&self, question: Question, body: Outgoing) -> Result<Response, Refused> {
+        let share = &question.share;
+        let _seat = share.seat()?;
         let response = self.send(&question, question.headers.clone(), body).await?;
         if invalidation::invalidates(&question.method, response.status()) {
             let site = &question.site;
-            self.remove(&question.key);
+            share.remove(&question.key);
             for target in invalidation::also(&site.authority, &site.target, response.headers()) {
-                self.remove(&site.key_of(&target));
+                share.remove(&site.key_of(&target));
             }
         }
-        Ok(self.forwarded(response, NotStored::Method))
-    }
-
-    /// Removes an address from both tiers.
-    fn remove(&self, key: &Key) {
-        self.store.remove(key);
-        if let Some(disk) = &self.disk {
-            disk.remove(key);
-        }
-    }
-
-    fn forwarded(&self, response: http::Response<Incoming>, reason: NotStored) -> Response {
-        let status = CacheStatus::Forwarded {
-            because: Forwarded::Method,
-            status: None,
-            stored: Err(reason),
-            collapsed: false,
-        };
-        let response = passed(response, status);
-        self.figures.count(Outcome::Passed, &response);
-        response
-    }
-
-    async fn send(
-        &self,
-        question: &Question,
-        headers: HeaderMap,
-        body: Outgoing,
-    ) -> Result<http::Response<Incoming>, Refused> {
-        let mut request = Request::new(body);
-        *request.method_mut() = question.method.clone();
-        *request.uri_mut() = question.site.uri()?;
-        *request.headers_mut() = headers;
-        request
-            .headers_mut()
-            .append(header::VIA, HeaderValue::from_static("1.1 edgecloud"));
-        self.origin.send(request).await
+        Ok(self.forwarded(&question, response, NotStored::Method))
     }
 }
 
-/// A stored response with newer fields, fresh anew.
-fn renewed(stored: &Entry, newer: &HeaderMap, requested: Timestamp) -> Entry {
-    let newer_age = newer.get(header::AGE).cloned();
-    let mut headers = validation::updated(&stored.headers, &hops::end_to_end(newer));
-    let received = now();
-    if !newer.contains_key(header::DATE) {
-        headers.insert(header::DATE, fetched::http_date(received));
+/// A request without content: what a client sends with GET or HEAD has no meaning (RFC 9110, section
+/// 9.3.1) and is not passed on, so its length must not be either.
+fn without_content(mut question: Question) -> Question {
+    for name in [
+        header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+        header::CONTENT_ENCODING,
+    ] {
+        question.headers.remove(name);
     }
-    let directives = Directives::of_response(&headers);
-    let mut aged = headers.clone();
-    if let Some(age) = newer_age {
-        aged.insert(header::AGE, age);
-    }
-    Entry {
-        freshness: Freshness::of(stored.status, &aged, &directives, requested, received),
-        received,
-        headers,
-        ..stored.clone()
-    }
-}
-
-/// Passes an answer on without storing it.
-fn passed(response: http::Response<Incoming>, status: CacheStatus) -> Response {
-    let (mut head, body) = response.into_parts();
-    head.headers = hops::end_to_end(&head.headers);
-    head.version = Version::default();
-    tell(&mut head.headers, status);
-    Response::from_parts(head, Outgoing::new(body))
+    question
 }

@@ -6,15 +6,18 @@
 //! the key: who sends another's name to its own server stores that for itself alone.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use edgecloud_appliance::Ends;
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Uri, header};
+use rustls::pki_types::ServerName;
 
 use crate::limits::TARGET_BYTES_MAX;
+use crate::origin::{Server, Upstream};
 use crate::refusal::Refused;
-use crate::settings::Role;
+use crate::share::{Share, Shares};
 use crate::store::Key;
 
 /// A request's site and target.
@@ -22,8 +25,8 @@ use crate::store::Key;
 pub(crate) struct Site {
     /// The name by which the client calls it, in small letters.
     pub(crate) authority: Authority,
-    /// Where to connect.
-    upstream: Authority,
+    /// Where requests go.
+    upstream: Upstream,
     scheme: &'static str,
     meant: Option<SocketAddr>,
     /// Path and query.
@@ -31,16 +34,13 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    pub(crate) fn of(role: &Role, ends: &Ends, request: &Parts) -> Result<Self, Refused> {
+    /// The site of a request, and whose part of the cache it has.
+    pub(crate) fn of(
+        shares: &Shares,
+        ends: &Ends,
+        request: &Parts,
+    ) -> Result<(Self, Arc<Share>), Refused> {
         let authority = authority(request)?;
-        let (upstream, meant) = match role {
-            Role::Reverse { origin } => (origin.clone(), None),
-            Role::Intercept => {
-                let meant = ends.intended().ok_or(Refused::Unmeant)?;
-                let upstream = meant.to_string().parse().map_err(|_| Refused::Unmeant)?;
-                (upstream, Some(meant))
-            }
-        };
         let target = request
             .uri
             .path_and_query()
@@ -48,20 +48,27 @@ impl Site {
         if target.len() > TARGET_BYTES_MAX || !target.starts_with('/') && target != "*" {
             return Err(Refused::Target);
         }
-        Ok(Self {
+        let meant = ends.intended();
+        let share = shares.find(&authority, meant).ok_or(Refused::Unmeant)?;
+        let (upstream, meant) = match &share.upstream {
+            Some(upstream) => (upstream.clone(), None),
+            None => {
+                let meant = meant.ok_or(Refused::Unmeant)?;
+                (asked(&authority, meant, ends.tls)?, Some(meant))
+            }
+        };
+        let site = Self {
             authority,
             upstream,
             scheme: if ends.tls { "https" } else { "http" },
             meant,
             target: target.to_owned(),
-        })
+        };
+        Ok((site, Arc::clone(share)))
     }
 
     /// The site of a URL, where there is an origin to ask for it.
-    pub(crate) fn of_url(role: &Role, url: &str) -> Result<Self, Refused> {
-        let Role::Reverse { origin } = role else {
-            return Err(Refused::Unmeant);
-        };
+    pub(crate) fn of_url(shares: &Shares, url: &str) -> Result<(Self, Arc<Share>), Refused> {
         let url: Uri = url.parse().map_err(|_| Refused::Target)?;
         let scheme = match url.scheme_str() {
             Some("http") => "http",
@@ -73,16 +80,17 @@ impl Site {
         if target.len() > TARGET_BYTES_MAX || authority.contains('@') {
             return Err(Refused::Target);
         }
-        Ok(Self {
-            authority: authority
-                .to_ascii_lowercase()
-                .parse()
-                .map_err(|_| Refused::Host)?,
-            upstream: origin.clone(),
+        let authority = authority.to_ascii_lowercase();
+        let authority: Authority = authority.parse().map_err(|_| Refused::Host)?;
+        let share = shares.find(&authority, None).ok_or(Refused::Unmeant)?;
+        let site = Self {
+            authority,
+            upstream: share.upstream.clone().ok_or(Refused::Unmeant)?,
             scheme,
             meant: None,
             target: target.to_owned(),
-        })
+        };
+        Ok((site, Arc::clone(share)))
     }
 
     /// The key of this target.
@@ -101,12 +109,22 @@ impl Site {
 
     /// Where to send a request: the upstream's address with the client's target.
     pub(crate) fn uri(&self) -> Result<Uri, Refused> {
-        let builder = Uri::builder()
-            .scheme("http")
-            .authority(self.upstream.clone());
-        let uri = builder.path_and_query(self.target.as_str()).build();
-        uri.map_err(|_| Refused::Target)
+        self.upstream.uri(&self.target).map_err(|_| Refused::Target)
     }
+}
+
+/// Whom the client meant. Who came with TLS is answered by TLS alone, from the one who proves to have the
+/// name that the client said.
+fn asked(authority: &Authority, meant: SocketAddr, tls: bool) -> Result<Upstream, Refused> {
+    if !tls {
+        let at = meant.to_string().parse().map_err(|_| Refused::Unmeant)?;
+        return Ok(Upstream::Plain(at));
+    }
+    let name = authority.host().trim_matches(['[', ']']).to_owned();
+    Ok(Upstream::Tls {
+        server: Server::At(meant),
+        name: ServerName::try_from(name).map_err(|_| Refused::Host)?,
+    })
 }
 
 /// The one name that all of the request agrees on (RFC 9112, section 3.2; RFC 9113, section 8.3.1).
@@ -134,39 +152,26 @@ fn authority(request: &Parts) -> Result<Authority, Refused> {
 mod tests {
     use super::*;
 
-    fn site(role: &Role, local: &str, uri: &str, hosts: &[&str]) -> Result<Site, Refused> {
+    fn parts(uri: &str, hosts: &[&str]) -> Parts {
         let mut request = http::Request::builder().uri(uri);
         for host in hosts {
             request = request.header("host", *host);
         }
-        let (parts, ()) = request.body(()).expect("a request").into_parts();
-        let ends = Ends {
-            peer: "192.0.2.9:1".parse().expect("an address"),
-            local: local.parse().ok(),
-            tls: false,
-        };
-        Site::of(role, &ends, &parts)
+        request.body(()).expect("a request").into_parts().0
     }
 
     #[test]
     fn there_is_one_host() {
-        let role = Role::Reverse {
-            origin: "192.0.2.1:80".parse().expect("an authority"),
-        };
-        let check = |uri: &str, hosts: &[&str], key: Result<&str, Refused>| {
-            let got = site(&role, "192.0.2.2:80", uri, hosts).map(|site| site.key().to_string());
+        let check = |uri: &str, hosts: &[&str], name: Result<&str, Refused>| {
+            let got = authority(&parts(uri, hosts));
             assert_eq!(
-                got.as_deref().map_err(|refused| *refused),
-                key,
+                got.as_ref().map(Authority::as_str).map_err(|no| *no),
+                name,
                 "{uri} {hosts:?}"
             );
         };
-        check("/a?b", &["A.example"], Ok("http://a.example/a?b"));
-        check(
-            "http://a.example/a",
-            &["a.example"],
-            Ok("http://a.example/a"),
-        );
+        check("/a?b", &["A.example"], Ok("a.example"));
+        check("http://a.example/a", &["a.example"], Ok("a.example"));
         check("http://b.example/a", &["a.example"], Err(Refused::Host));
         check("/a", &["a.example", "a.example"], Err(Refused::Host));
         for bad in ["", "a b", "a/b", "u@a", "a.example, b.example"] {
@@ -176,17 +181,20 @@ mod tests {
     }
 
     #[test]
-    fn publishers_are_apart_by_the_address_that_was_meant() {
-        let key = |local| {
-            site(&Role::Intercept, local, "/a", &["a.example"])
-                .expect("a site")
-                .key()
+    fn who_is_meant_is_asked_in_the_way_he_was_meant() {
+        let meant = |address: &str, tls| {
+            let authority = Authority::from_static("a.example");
+            asked(&authority, address.parse().expect("an address"), tls).expect("an upstream")
         };
-        assert_ne!(key("192.0.2.1:80"), key("192.0.2.2:80"));
-        let site = site(&Role::Intercept, "[2001:db8::1]:80", "/a", &["a.example"]);
+        let plain = meant("[2001:db8::1]:80", false);
+        assert_eq!(plain.uri("/a").expect("a URI"), "http://[2001:db8::1]:80/a");
+        let Upstream::Tls { server, name } = meant("192.0.2.1:443", true) else {
+            panic!("without TLS")
+        };
         assert_eq!(
-            site.expect("a site").uri().expect("a URI"),
-            "http://[2001:db8::1]:80/a"
+            server,
+            Server::At("192.0.2.1:443".parse().expect("an address"))
         );
+        assert_eq!(name.to_str(), "a.example");
     }
 }

@@ -26,6 +26,8 @@ pub enum NotStored {
     Unspoken,
     /// It is larger than an object may be.
     TooLarge,
+    /// Clients that are slow hold as much as may be held beside what is stored.
+    Crowded,
     /// Its `Content-Range` makes no sense.
     BadRange,
     /// Something was purged while it was under way.
@@ -47,6 +49,7 @@ impl NotStored {
             Self::VaryStar => "vary-star",
             Self::Unspoken => "unspoken",
             Self::TooLarge => "too-large",
+            Self::Crowded => "crowded",
             Self::BadRange => "bad-range",
             Self::Purged => "purged",
             Self::Useless => "useless",

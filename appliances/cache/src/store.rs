@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode};
 use crate::body::{Body, End};
 use crate::freshness::{Freshness, Timestamp};
 use crate::limits::{ENTRY_BYTES, TYPICAL_OBJECT_BYTES, VARIANTS_MAX};
+use crate::parts;
 use crate::ranges::{Part, Wanted};
 use crate::tier::{Held, Tier};
 use crate::variance::Selecting;
@@ -34,18 +35,24 @@ pub struct Entry {
     pub length: Option<u64>,
     /// None: the whole representation.
     pub part: Option<Part>,
+    /// Whether it only stands for a representation that is stored in slices: its body is empty, and its
+    /// length that of the whole.
+    pub is_sliced: bool,
 }
 
 impl Entry {
     /// Bytes that it counts for.
     pub fn weight(&self) -> u64 {
+        if self.is_sliced {
+            return ENTRY_BYTES;
+        }
         self.length.unwrap_or(0).max(self.body.arrived()) + ENTRY_BYTES
     }
 
     /// The length of the body, if it is known.
     pub fn body_length(&self) -> Option<u64> {
         match self.body.end() {
-            Some(End::Whole) => Some(self.body.arrived()),
+            Some(End::Whole) if !self.is_sliced => Some(self.body.arrived()),
             _ => self.length,
         }
     }
@@ -122,6 +129,43 @@ impl Store {
         entries
             .find(|entry| entry.answers(request, wanted))
             .cloned()
+    }
+
+    /// The beginning of what a request wants whole, if that is stored and the rest can be joined to it.
+    pub fn beginning(&self, key: &Key, request: &HeaderMap) -> Option<Arc<Entry>> {
+        let tier = self.tier();
+        let mut entries = tier.peek(key)?.entries.iter();
+        let begins =
+            |entry: &&Arc<Entry>| parts::is_beginning(entry) && entry.selecting.matches(request);
+        entries.find(begins).cloned()
+    }
+
+    /// Joins a part that has arrived with others of the same representation; what that has become.
+    pub fn join(&self, key: &Key, entry: &Arc<Entry>) -> Arc<Entry> {
+        let mut tier = self.tier();
+        let mut joined = Arc::clone(entry);
+        let Some(group) = tier.peek(key) else {
+            return joined;
+        };
+        if !group.entries.iter().any(|other| Arc::ptr_eq(other, entry)) {
+            return joined;
+        }
+        let others = group.entries.iter();
+        let mut others: Vec<_> = others
+            .filter(|other| !Arc::ptr_eq(other, entry))
+            .cloned()
+            .collect();
+        let apart = |other: &Arc<Entry>| match parts::joined(&joined, other) {
+            Some(both) => {
+                joined = Arc::new(both);
+                false
+            }
+            None => true,
+        };
+        others.retain(apart);
+        let entries = std::iter::once(Arc::clone(&joined)).chain(others).collect();
+        tier.insert(key, Group::of(entries));
+        joined
     }
 
     /// Stores a response in front of the others of its address, in place of what it replaces.

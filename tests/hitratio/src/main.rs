@@ -86,6 +86,7 @@ impl Tier {
             body: Arc::new(Body::whole(Bytes::from(vec![0; BODY_BYTES]))),
             length: None,
             part: None,
+            is_sliced: false,
         };
         let keys: Vec<_> = (0..OBJECTS)
             .map(|object| Key::from(format!("http://a.example/{object:05}")))

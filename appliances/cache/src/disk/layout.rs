@@ -14,7 +14,7 @@
 /// The unit of the layout: what disks write as one.
 pub(super) const BLOCK: u64 = 4096;
 const BLOCK_BYTES: usize = 4096;
-const MAGIC: &[u8; 16] = b"edgecloud cache1";
+const MAGIC: &[u8; 16] = b"edgecloud cache2";
 const HEAD: usize = 32;
 const WORD: usize = 24;
 /// Words in a block of the index.
@@ -34,6 +34,8 @@ pub(super) struct Label {
     pub(super) index_blocks: u64,
     /// Bytes of the extents: whole blocks.
     pub(super) extent_bytes: u64,
+    /// Whose it is: what another left here is not looked at.
+    pub(super) owner: u64,
 }
 
 /// What the index says of a record.
@@ -53,7 +55,7 @@ pub(super) enum Word {
 
 impl Label {
     /// Divides a disk: every record has a block at least, so the index has room for all.
-    pub(super) fn dividing(bytes: u64, id: u64) -> Option<Self> {
+    pub(super) fn dividing(bytes: u64, id: u64, owner: u64) -> Option<Self> {
         if bytes < BYTES_MIN {
             return None;
         }
@@ -63,6 +65,7 @@ impl Label {
             id,
             index_blocks,
             extent_bytes: (blocks - index_blocks) * BLOCK,
+            owner,
         })
     }
 
@@ -82,14 +85,15 @@ impl Label {
         put(&mut block, 16, self.id);
         put(&mut block, 24, self.index_blocks);
         put(&mut block, 32, self.extent_bytes);
-        let sum = crc32c::crc32c(&block[..40]);
-        block[40..44].copy_from_slice(&sum.to_le_bytes());
+        put(&mut block, 40, self.owner);
+        let sum = crc32c::crc32c(&block[..48]);
+        block[48..52].copy_from_slice(&sum.to_le_bytes());
         block
     }
 
-    /// The label of a disk of so many bytes; None if it has none, or one that cannot be.
-    pub(super) fn parse(block: &Block, bytes: u64) -> Option<Self> {
-        let label = Self::dividing(bytes, get(block, 16))?;
+    /// The label of a disk of so many bytes; None if it has none, another's, or one that cannot be.
+    pub(super) fn parse(block: &Block, bytes: u64, owner: u64) -> Option<Self> {
+        let label = Self::dividing(bytes, get(block, 16), owner)?;
         (label.emit() == *block).then_some(label)
     }
 }
@@ -164,9 +168,14 @@ mod tests {
 
     #[test]
     fn blocks_are_read_back_and_damage_is_seen() {
-        let label = Label::dividing(10 << 20, 7).expect("large enough");
-        assert_eq!(Label::parse(&label.emit(), 10 << 20), Some(label));
-        assert_eq!(Label::parse(&label.emit(), 11 << 20), None, "another disk");
+        let label = Label::dividing(10 << 20, 7, 3).expect("large enough");
+        assert_eq!(Label::parse(&label.emit(), 10 << 20, 3), Some(label));
+        assert_eq!(
+            Label::parse(&label.emit(), 11 << 20, 3),
+            None,
+            "another disk"
+        );
+        assert_eq!(Label::parse(&label.emit(), 10 << 20, 4), None, "another's");
         assert!(label.extents() + label.extent_bytes <= 10 << 20);
         assert!(label.index_blocks * WORDS as u64 > label.extent_bytes / BLOCK);
         let words = [

@@ -7,6 +7,7 @@
 //! | `record.rs` | a response as bytes, with checksums |
 //! | `index.rs` | what is there, in memory |
 //! | `volume.rs` | the ring of records |
+//! | `region.rs` | a publisher's part of the disk |
 //!
 //! One thread does all that waits for the disk, in the order in which it was asked. Memory stays the tier
 //! from which is served: what is found here is read into a body there, and its readers read it while it
@@ -18,13 +19,13 @@
 mod index;
 mod layout;
 mod record;
+mod region;
 #[cfg(test)]
 mod tests;
 mod volume;
 
-use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Seek, SeekFrom};
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -36,13 +37,14 @@ use edgecloud_appliance::Log;
 use http::HeaderMap;
 use tokio::sync::oneshot;
 
-use crate::body::End;
+use crate::body::{Body, End, Live};
 use crate::limits::{DISK_CANDIDATES_MAX, DISK_FLUSH_TIME, DISK_KEEPS_MAX, INDEX_RECORD_BYTES};
 use crate::purge::Ban;
 use crate::store::{Entry, Key};
 
 use index::Index;
 use record::Meaning;
+pub(crate) use region::{Region, Regions};
 use volume::{Volume, lock};
 
 /// Why there is no disk tier.
@@ -53,6 +55,15 @@ use volume::{Volume, lock};
 pub(crate) struct DiskError {
     path: String,
     source: io::Error,
+}
+
+impl DiskError {
+    fn of(path: &Path, source: io::Error) -> Self {
+        Self {
+            path: path.display().to_string(),
+            source,
+        }
+    }
 }
 
 /// The tier. Clones speak of the same.
@@ -77,21 +88,22 @@ enum Work {
 }
 
 impl Disk {
-    /// Opens the disk and reads what it holds; `index_bytes` is how much memory may know of it.
-    pub(crate) fn open(path: &Path, index_bytes: u64, log: &Log) -> Result<Self, DiskError> {
+    /// Opens a region and reads what it holds; `index_bytes` is how much memory may know of it. What is
+    /// read back from it counts among the live.
+    pub(crate) fn open(
+        region: Region,
+        index_bytes: u64,
+        live: &Live,
+        log: &Log,
+    ) -> Result<Self, DiskError> {
         let started = Instant::now();
-        let wrong = |source| DiskError {
-            path: path.display().to_string(),
-            source,
-        };
-        let file = OpenOptions::new().read(true).write(true).open(path);
-        let mut file: File = file.map_err(wrong)?;
-        // A block device has no length of its own.
-        let bytes = file.seek(SeekFrom::End(0)).map_err(wrong)?;
+        let path = region.path.clone();
+        let wrong = |source| DiskError::of(&path, source);
+        let bytes = region.bytes();
         let records_max = usize::try_from(index_bytes / INDEX_RECORD_BYTES).unwrap_or(usize::MAX);
         // Numbers of formattings need only differ; the standard library has them from the system.
         let id = RandomState::new().hash_one(bytes);
-        let volume = Volume::open(file, bytes, id, records_max).map_err(wrong)?;
+        let volume = Volume::open(region, id, records_max).map_err(wrong)?;
         let (work, asked) = channel();
         let disk = Self {
             id: volume.id(),
@@ -102,9 +114,9 @@ impl Disk {
         let (objects, mib) = (disk.objects(), bytes >> 20);
         let ms = started.elapsed().as_millis();
         log.tell("disk", &[("objects", &objects), ("mib", &mib), ("ms", &ms)]);
-        let (keeps, log) = (Arc::clone(&disk.keeps), log.clone());
+        let (keeps, live, log) = (Arc::clone(&disk.keeps), live.clone(), log.clone());
         let thread = std::thread::Builder::new().name("disk".to_owned());
-        let serve = move || serve(volume, &asked, &keeps, &log);
+        let serve = move || serve(volume, &asked, &keeps, &live, &log);
         thread.spawn(serve).map_err(wrong)?;
         Ok(disk)
     }
@@ -160,7 +172,7 @@ impl Disk {
 }
 
 /// The disk's thread.
-fn serve(mut volume: Volume, asked: &Receiver<Work>, keeps: &AtomicUsize, log: &Log) {
+fn serve(mut volume: Volume, asked: &Receiver<Work>, keeps: &AtomicUsize, live: &Live, log: &Log) {
     loop {
         let work = match asked.recv_timeout(DISK_FLUSH_TIME) {
             Ok(work) => work,
@@ -179,7 +191,7 @@ fn serve(mut volume: Volume, asked: &Receiver<Work>, keeps: &AtomicUsize, log: &
             }
             Work::Remove(key) => volume.remove(&key),
             Work::Load(key, request, tell) => {
-                load(&volume, &key, &request, tell);
+                load(&volume, &key, &request, live, tell);
                 Ok(())
             }
             Work::Ban(ban, tell) => {
@@ -207,6 +219,7 @@ fn load(
     volume: &Volume,
     key: &Key,
     request: &HeaderMap,
+    live: &Live,
     tell: oneshot::Sender<Option<Arc<Entry>>>,
 ) {
     let hash = Volume::hash(volume.id(), key);
@@ -229,6 +242,7 @@ fn load(
             continue;
         }
         entry.length = Some(bytes);
+        entry.body = Arc::new(Body::counted(live));
         let (body, mut tell) = (Arc::clone(&entry.body), Some(tell));
         let entry: Arc<Entry> = Arc::new((**entry).clone());
         // Who asked hears of it when the first chunk is known to be good.

@@ -138,6 +138,7 @@ fn response(from: &mut Reader<'_>) -> Option<Meaning> {
         body: Arc::new(Body::default()),
         length: None,
         part: None,
+        is_sliced: false,
     };
     Some(Meaning::Response {
         key,

@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode};
 use proptest::prelude::*;
 
 use super::record::{CHUNK, Meaning};
+use super::region::Region;
 use super::volume::{Volume, lock};
 use crate::body::Body;
 use crate::directives::Directives;
@@ -30,7 +31,7 @@ fn disk() -> File {
 
 fn open(file: &File) -> Volume {
     let file = file.try_clone().expect("a clone");
-    Volume::open(file, DISK_BYTES, 42, RECORDS_MAX).expect("a volume")
+    Volume::open(Region::of_file(file, DISK_BYTES), 42, RECORDS_MAX).expect("a volume")
 }
 
 /// A response whose body is told by its number.
@@ -54,6 +55,7 @@ fn response(number: u64, bytes: usize) -> Entry {
         body: Arc::new(Body::whole(Bytes::from(body))),
         length: Some(bytes as u64),
         part: None,
+        is_sliced: false,
     }
 }
 
@@ -153,7 +155,7 @@ fn a_ban_that_is_lost_bans_everything_before_it() {
     volume.keep("new", &response(1, 10)).expect("kept");
     volume.flush().expect("flushed");
     // The record of the ban is the second block of the extents.
-    let label = super::layout::Label::dividing(DISK_BYTES, 42).expect("a label");
+    let label = super::layout::Label::dividing(DISK_BYTES, 42, 0).expect("a label");
     file.write_all_at(&[0; 4096], label.extents() + 4096)
         .expect("spoilt");
     let volume = open(&file);
@@ -169,9 +171,10 @@ fn another_disk_is_begun_anew() {
     volume.flush().expect("flushed");
     file.write_all_at(b"another", 0).expect("spoilt");
     let other = file.try_clone().expect("a clone");
-    let volume = Volume::open(other, DISK_BYTES, 43, RECORDS_MAX).expect("a volume");
+    let volume =
+        Volume::open(Region::of_file(other, DISK_BYTES), 43, RECORDS_MAX).expect("a volume");
     assert!(found(&volume, "a").is_none());
-    assert!(Volume::open(disk(), 1000, 1, 1).is_err());
+    assert!(Volume::open(Region::of_file(disk(), 1000), 1, 1).is_err());
 }
 
 proptest! {

@@ -3,10 +3,8 @@
 //! Nothing here waits for the disk's flush, because nothing has to: what did not get there has wrong
 //! checksums. Only a ban or a removal that was told to somebody is flushed before.
 
-use std::fs::File;
 use std::hash::Hasher;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use siphasher::sip::SipHasher13;
@@ -14,6 +12,7 @@ use siphasher::sip::SipHasher13;
 use super::index::{Index, Place};
 use super::layout::{self, BLOCK, Block, Label, WORDS, Word};
 use super::record::{self, CHUNK, Head, Meaning};
+use super::region::Region;
 use crate::purge::Ban;
 use crate::store::Entry;
 
@@ -25,7 +24,7 @@ const FIRST_READ_BYTES: usize = CHUNK;
 /// The disk.
 #[derive(Debug)]
 pub(super) struct Volume {
-    file: File,
+    file: Region,
     label: Label,
     index: Arc<Mutex<Index>>,
     /// Where the next record lies.
@@ -47,14 +46,15 @@ pub(super) struct Found {
 
 impl Volume {
     /// Opens a disk of so many bytes. One without our label is formatted with this number.
-    pub(super) fn open(file: File, bytes: u64, id: u64, records_max: usize) -> io::Result<Self> {
+    pub(super) fn open(file: Region, id: u64, records_max: usize) -> io::Result<Self> {
+        let bytes = file.bytes();
         let too_small = || io::Error::other("the disk is too small: give it a mebibyte at least");
         let mut block: Block = [0; BLOCK as usize];
         file.read_exact_at(&mut block, 0)?;
-        let label = match Label::parse(&block, bytes) {
+        let label = match Label::parse(&block, bytes, file.owner()) {
             Some(label) => label,
             None => {
-                let label = Label::dividing(bytes, id).ok_or_else(too_small)?;
+                let label = Label::dividing(bytes, id, file.owner()).ok_or_else(too_small)?;
                 file.write_all_at(&label.emit(), 0)?;
                 label
             }
