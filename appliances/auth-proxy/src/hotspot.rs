@@ -8,7 +8,7 @@
 mod vouchers;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use edgecloud_appliance::Log;
@@ -22,7 +22,7 @@ use crate::csrf::Forms;
 use crate::gate::{Admission, Gate, GateError};
 use crate::limits::PASSWORDS_WAITING_MAX;
 use crate::refusal::Refused;
-use crate::session::{End, Left, Login, Pass, Quota, Session};
+use crate::session::{Carried, End, Left, Login, Pass, Quota, Session};
 use crate::store::{Store, StoreError, Stored, Write};
 use crate::subscriber::{self, Subscriber};
 use crate::table::{NoPlan, Table};
@@ -197,8 +197,8 @@ impl Hotspot {
     ///
     /// # Errors
     /// Why it is not let in.
-    pub async fn redeem(&self, client: IpAddr, typed: &str) -> Result<(), Refused> {
-        let who = [Who::client(client)];
+    pub async fn redeem(&self, from: SocketAddr, typed: &str) -> Result<(), Refused> {
+        let who = [Who::client(from.ip())];
         self.attempt(&who)?;
         let hash = Code::typed(typed).ok_or(Refused::WrongVoucher)?.hash();
         let voucher = self.state().vouchers.get(&hash).cloned();
@@ -209,7 +209,7 @@ impl Hotspot {
         if is_new && self.clock.now() >= voucher.good_until {
             return Err(Refused::TooOld);
         }
-        self.begin(client, login, None).await
+        self.begin(from, login, None).await
     }
 
     /// A subscriber of the operator's own list logs in; nothing if the name is not there and may be
@@ -219,7 +219,7 @@ impl Hotspot {
     /// Why it is not let in.
     pub async fn subscribe(
         &self,
-        client: IpAddr,
+        from: SocketAddr,
         name: &str,
         password: &[u8],
     ) -> Result<(), Refused> {
@@ -238,8 +238,9 @@ impl Hotspot {
             key: format!("subscriber:{name}"),
             quota: subscriber.quota,
             renews: true,
+            class: None,
         };
-        self.begin(client, login, None).await
+        self.begin(from, login, None).await
     }
 
     /// Whether a name is on the operator's own list.
@@ -270,7 +271,8 @@ impl Hotspot {
     ///
     /// # Errors
     /// Why it is not let in.
-    pub async fn show(&self, client: IpAddr, token: &str) -> Result<(), Refused> {
+    pub async fn show(&self, from: SocketAddr, token: &str) -> Result<(), Refused> {
+        let client = from.ip();
         let who = [Who::client(client)];
         self.attempt(&who)?;
         let now = self.clock.now();
@@ -282,20 +284,21 @@ impl Hotspot {
             Replayed::Full => Refused::Full,
         })?;
         self.forgive(&who);
-        self.begin(client, verified.login.clone(), Some(verified))
+        self.begin(from, verified.login.clone(), Some(verified))
             .await
     }
 
-    /// Lets a client in who proved that it may.
+    /// Lets a client in who proved that it may, by a connection from this address and port.
     ///
     /// # Errors
     /// Nothing is left, no room, the disk, or the controller.
     pub async fn begin(
         &self,
-        client: IpAddr,
+        from: SocketAddr,
         login: Login,
         token: Option<Verified>,
     ) -> Result<(), Refused> {
+        let client = from.ip();
         let now = self.clock.now();
         let plan = self.state().table.plan(client, &login, random()?, now);
         let plan = plan.map_err(|why| match why {
@@ -329,7 +332,7 @@ impl Hotspot {
             self.figures.sessions.set(count(state.table.len()));
             is_new
         };
-        if let Err(error) = self.let_through(client).await {
+        if let Err(error) = self.let_through(client, Some(from.port())).await {
             self.log.often(&error, &[("client", &client)]);
             self.undo(client, &login.key, is_new);
             return Err(match error {
@@ -350,12 +353,13 @@ impl Hotspot {
         Refused::Store
     }
 
-    async fn let_through(&self, client: IpAddr) -> Result<(), GateError> {
+    async fn let_through(&self, client: IpAddr, port: Option<u16>) -> Result<(), GateError> {
         let admission = {
             let state = self.state();
             let session = state.table.session(client);
             session.map(|(session, pass)| Admission {
                 address: session.client,
+                port,
                 kbit: pass.quota.kbit,
                 expires: pass.until(),
             })
@@ -410,7 +414,7 @@ impl Hotspot {
         }
         // A controller that is away is told again by `reconcile`, and ends it by itself in the end.
         match self.gate.close(client).await {
-            Ok(Some(last)) => self.count(&[(client, last.bytes)]),
+            Ok(Some(last)) => self.count(&[(client, last.carried)]),
             Ok(None) => {}
             Err(error) => self.log.often(&error, &[("client", &client)]),
         }
@@ -434,7 +438,7 @@ impl Hotspot {
     }
 
     /// Adds what counters say, and writes it down.
-    fn count(&self, totals: &[(IpAddr, u64)]) {
+    fn count(&self, totals: &[(IpAddr, Carried)]) {
         let now = self.clock.now();
         let mut state = self.state();
         let mut changed = Vec::new();
@@ -442,11 +446,10 @@ impl Hotspot {
             let before = state
                 .table
                 .session(*client)
-                .map(|(session, _)| session.bytes);
+                .map(|(session, _)| session.carried.bytes());
             if let Some((session, pass)) = state.table.count(*client, *total) {
-                self.figures
-                    .bytes
-                    .add(session.bytes - before.unwrap_or(session.bytes));
+                let now = session.carried.bytes();
+                self.figures.bytes.add(now - before.unwrap_or(now));
                 changed.push((session.clone(), pass.clone()));
             }
         }
@@ -477,7 +480,7 @@ impl Hotspot {
             written.map_err(|error| self.failed(&error))?;
             state.table.change(&session.pass, pass);
         }
-        let changed = self.let_through(client).await;
+        let changed = self.let_through(client, None).await;
         changed.map_err(|error| {
             self.log.often(&error, &[("client", &client)]);
             Refused::ControllerAway
@@ -501,10 +504,10 @@ impl Hotspot {
         let Some(open) = self.gate.list().await? else {
             return Ok(());
         };
-        let totals: Vec<(IpAddr, u64)> = open.iter().map(|c| (c.address, c.bytes)).collect();
+        let totals: Vec<(IpAddr, Carried)> = open.iter().map(|c| (c.address, c.carried)).collect();
         self.count(&totals);
         let now = self.clock.now();
-        let listed: HashMap<IpAddr, u64> = totals.into_iter().collect();
+        let listed: HashMap<IpAddr, Carried> = totals.into_iter().collect();
         let (over, missing, strange) = {
             let state = self.state();
             let sessions = || state.table.sessions().map(|(session, _)| session.client);
@@ -527,7 +530,7 @@ impl Hotspot {
             }
         }
         for client in missing {
-            result = result.and(self.let_through(client).await);
+            result = result.and(self.let_through(client, None).await);
         }
         result
     }

@@ -154,7 +154,9 @@ async fn sessions(State(desk): Shared) -> Json<serde_json::Value> {
             "client": session.client,
             "pass": session.pass,
             "began": session.began,
-            "bytes": session.bytes,
+            "bytes": session.carried.bytes(),
+            "sent": session.carried.sent,
+            "received": session.carried.received,
             "left": left(pass, now),
         })
     });
@@ -263,7 +265,7 @@ async fn page(State(desk): Shared) -> Response {
             "<tr><td>{}</td><td>{}</td><td>{}</td><td>{} min</td></tr>\n",
             session.client,
             escaped(&session.pass),
-            session.bytes,
+            session.carried.bytes(),
             seconds / 60
         ));
     }

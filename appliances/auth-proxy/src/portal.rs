@@ -3,10 +3,10 @@
 //!
 //! *Threats.* A redirection goes to the portal's address and nowhere else, whatever was asked for. Forms
 //! count only with a field of our own pages ([`crate::csrf`]) and from our own site. Every answer forbids
-//! to be stored, framed, or to run scripts. HTTPS that was meant for others never comes here: it is not
-//! granted to the appliance, and the switch drops it.
+//! to be stored, framed, or to run scripts. HTTPS that was meant for others is reset before a
+//! byte is answered ([`edgecloud_appliance::OwnName`]): nobody here pretends to be whom a client meant.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -218,6 +218,11 @@ async fn front(
     lobby.front(&fields, ends.client(), None)
 }
 
+/// The client's end of the connection that it logs in by.
+fn from(ends: &Ends) -> SocketAddr {
+    (ends.client(), ends.peer.port()).into()
+}
+
 #[derive(Deserialize)]
 struct VoucherForm {
     form: String,
@@ -233,7 +238,7 @@ async fn voucher(
     let redeem = async {
         let Form(form) = form.map_err(|_| Refused::Malformed)?;
         lobby.check_form(&fields, &form.form, ends.client())?;
-        lobby.hotspot.redeem(ends.client(), &form.code).await
+        lobby.hotspot.redeem(from(&ends), &form.code).await
     };
     let result = redeem.await;
     lobby.answered(&fields, &ends, result)
@@ -260,7 +265,7 @@ async fn login(
         if !lobby.accounts || !fits {
             return Err(Refused::WrongAccount);
         }
-        lobby.log_in(ends.client(), name, password).await
+        lobby.log_in(from(&ends), name, password).await
     };
     let result = result.await;
     lobby.answered(&fields, &ends, result)
@@ -268,17 +273,18 @@ async fn login(
 
 impl Lobby {
     /// Who is on the operator's list is asked there, everybody else at RADIUS.
-    async fn log_in(&self, client: IpAddr, name: &str, password: &str) -> Result<(), Refused> {
+    async fn log_in(&self, from: SocketAddr, name: &str, password: &str) -> Result<(), Refused> {
+        let client = from.ip();
         let password = password.as_bytes();
         let radius = self.radius.as_ref();
         let radius = radius.filter(|_| !self.hotspot.is_subscriber(name));
         let Some(radius) = radius else {
-            let check = self.hotspot.subscribe(client, name, password);
+            let check = self.hotspot.subscribe(from, name, password);
             return self.hotspot.attempted(client, name, check).await;
         };
         let check = radius.log_in(client, name, password);
         let login = self.hotspot.attempted(client, name, check).await?;
-        self.hotspot.begin(client, login, None).await
+        self.hotspot.begin(from, login, None).await
     }
 }
 
@@ -301,7 +307,7 @@ async fn token(
         (None, Ok(Form(form))) => form.token.as_str(),
         (None, Err(_)) => return lobby.refusals.refuse(Refused::Malformed, &ends),
     };
-    match lobby.hotspot.show(ends.client(), token).await {
+    match lobby.hotspot.show(from(&ends), token).await {
         Ok(()) => lobby.status(ends.client()),
         Err(refused) => lobby.refusals.refuse(refused, &ends),
     }

@@ -57,6 +57,8 @@ pub fn start(stage: Stage<Own>) -> Result<Router, Failure> {
         let parts = (Arc::clone(radius), Arc::clone(&hotspot));
         radius::start(parts, heard, &stage);
     }
+    // Clients' HTTPS comes here as well, so that they are refused at once; ours alone is answered.
+    stage.own_name.set(&own.portal.host);
     let refusals = stage.refusals::<Refused>();
     if let Some(address) = own.operator {
         let token = env::var("OPERATOR_TOKEN").ok();

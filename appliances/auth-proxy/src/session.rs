@@ -48,6 +48,22 @@ impl Default for Quota {
     }
 }
 
+/// What a client carried, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// By the client.
+    pub sent: u64,
+    /// To the client.
+    pub received: u64,
+}
+
+impl Carried {
+    /// Both directions together.
+    pub fn bytes(self) -> u64 {
+        self.sent.saturating_add(self.received)
+    }
+}
+
 /// What somebody who logged in is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
@@ -57,6 +73,8 @@ pub struct Login {
     pub quota: Quota,
     /// Whether a login after the end begins anew: subscribers' do, vouchers' do not.
     pub renews: bool,
+    /// What a RADIUS server wants repeated in accounting (RFC 2865, section 5.25).
+    pub class: Option<Vec<u8>>,
 }
 
 /// What a client was given.
@@ -80,9 +98,12 @@ pub struct Session {
     /// When it began.
     pub began: u64,
     /// What it carried.
-    pub bytes: u64,
-    /// What the controller's counter said when that was added up last.
-    pub counted: u64,
+    pub carried: Carried,
+    /// What the controller's counters said when that was added up last.
+    pub counted: Carried,
+    /// What a RADIUS server wants repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Vec<u8>>,
     /// Distinguishes it in accounting: random.
     pub id: u64,
 }
@@ -185,13 +206,20 @@ impl Pass {
 }
 
 impl Session {
-    /// Adds what the controller's counter says now; how many bytes that were. A counter below the one
+    /// Adds what the controller's counters say now; how many bytes that were. A counter below the one
     /// before began anew.
-    pub fn count(&mut self, total: u64) -> u64 {
-        let more = total.checked_sub(self.counted).unwrap_or(total);
+    pub fn count(&mut self, total: Carried) -> u64 {
+        let more = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
+        let more = Carried {
+            sent: more(total.sent, self.counted.sent),
+            received: more(total.received, self.counted.received),
+        };
         self.counted = total;
-        self.bytes = self.bytes.saturating_add(more);
-        more
+        self.carried = Carried {
+            sent: self.carried.sent.saturating_add(more.sent),
+            received: self.carried.received.saturating_add(more.received),
+        };
+        more.bytes()
     }
 }
 
@@ -241,14 +269,20 @@ mod tests {
             client: "10.0.0.1".parse().expect("an address"),
             pass: "voucher:x".to_owned(),
             began: 1,
-            bytes: 0,
-            counted: 0,
+            carried: Carried::default(),
+            counted: Carried::default(),
+            class: None,
             id: 1,
         };
-        assert_eq!(session.count(10), 10);
-        assert_eq!(session.count(10), 0);
-        assert_eq!(session.count(15), 5);
-        assert_eq!(session.count(4), 4, "the switch was started again");
-        assert_eq!(session.bytes, 19);
+        let total = |sent, received| Carried { sent, received };
+        assert_eq!(session.count(total(3, 7)), 10);
+        assert_eq!(session.count(total(3, 7)), 0);
+        assert_eq!(session.count(total(4, 11)), 5);
+        assert_eq!(
+            session.count(total(1, 3)),
+            4,
+            "the switch was started again"
+        );
+        assert_eq!(session.carried, total(5, 14));
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use crate::limits::{PASSES_MAX, SESSIONS_MAX};
-use crate::session::{End, Left, Login, Pass, Session};
+use crate::session::{Carried, End, Left, Login, Pass, Session};
 
 /// All passes and sessions.
 #[derive(Debug, Default)]
@@ -55,7 +55,8 @@ impl Table {
         pass.left(now).map_err(NoPlan::UsedUp)?;
         let own = self.sessions.get(&client);
         if let Some(session) = own.filter(|session| session.pass == login.key) {
-            let session = session.clone();
+            let mut session = session.clone();
+            session.class = login.class.clone().or(session.class);
             return Ok(Plan {
                 session,
                 pass,
@@ -76,8 +77,9 @@ impl Table {
                 client,
                 pass: login.key.clone(),
                 began: now,
-                bytes: 0,
-                counted: 0,
+                carried: Carried::default(),
+                counted: Carried::default(),
+                class: login.class.clone(),
                 id,
             },
             pass,
@@ -179,8 +181,8 @@ impl Table {
         self.passes.iter().filter(over).map(|(key, _)| key)
     }
 
-    /// Adds what a client's counter says; its session and pass, if that was anything.
-    pub fn count(&mut self, client: IpAddr, total: u64) -> Option<(&Session, &Pass)> {
+    /// Adds what a client's counters say; its session and pass, if that was anything.
+    pub fn count(&mut self, client: IpAddr, total: Carried) -> Option<(&Session, &Pass)> {
         let session = self.sessions.get_mut(&client)?;
         let more = session.count(total);
         let pass = self.passes.get_mut(&session.pass)?;
@@ -225,6 +227,14 @@ mod tests {
             key: key.to_owned(),
             quota,
             renews,
+            class: None,
+        }
+    }
+
+    fn received(bytes: u64) -> Carried {
+        Carried {
+            sent: 0,
+            received: bytes,
         }
     }
 
@@ -242,14 +252,14 @@ mod tests {
         let mut table = Table::default();
         let voucher = login("voucher:a", false, 1);
         begin(&mut table, 1, &voucher, 0).expect("it begins");
-        table.count(client(1), 400);
+        table.count(client(1), received(400));
         table.end(client(1));
         let plan = begin(&mut table, 2, &voucher, 50).expect("it goes on");
         assert_eq!(
             plan.pass.left(50).map(|l| (l.seconds, l.bytes)),
             Ok((50, Some(600)))
         );
-        table.count(client(2), 600);
+        table.count(client(2), received(600));
         assert_eq!(table.verdict(client(2), 60), Some(End::Volume));
         table.end(client(2));
         let again = begin(&mut table, 2, &voucher, 61);
@@ -262,7 +272,7 @@ mod tests {
         let mut table = Table::default();
         let ada = login("subscriber:ada", true, 2);
         begin(&mut table, 1, &ada, 0).expect("it begins");
-        table.count(client(1), 999);
+        table.count(client(1), received(999));
         let second = begin(&mut table, 2, &ada, 1).expect("a second device");
         assert_eq!((second.pass.bytes, second.ends.len()), (999, 0));
         let third = begin(&mut table, 3, &ada, 2).expect("a third device");

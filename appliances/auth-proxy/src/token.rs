@@ -124,6 +124,7 @@ impl Publishers {
                 key: format!("token:{id}"),
                 quota: least(publisher.quota, &claims),
                 renews: false,
+                class: None,
             },
             id,
         })

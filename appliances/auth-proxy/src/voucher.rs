@@ -81,6 +81,7 @@ impl Voucher {
             key: format!("voucher:{hash}"),
             quota: self.quota,
             renews: false,
+            class: None,
         }
     }
 }

@@ -143,6 +143,7 @@ fn sessions() -> f64 {
             key: format!("voucher:{number:032x}"),
             quota: Quota::default(),
             renews: false,
+            class: None,
         };
         let plan = table.plan(client(number), &login, 1, NOW).expect("room");
         table.take(plan.session, plan.pass);

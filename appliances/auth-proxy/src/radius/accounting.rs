@@ -71,23 +71,30 @@ impl Message {
             ),
         ];
         attributes.extend(radius.place(session.client));
-        let classes = radius.classes.lock();
-        let classes = classes.unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(class) = classes.get(&session.pass) {
+        if let Some(class) = &session.class {
             attributes.push((attribute::CLASS, class.clone()));
         }
-        drop(classes);
         if self.status != Status::Start {
-            let low = session.bytes & u64::from(u32::MAX);
             attributes.push((
                 attribute::ACCT_SESSION_TIME,
                 number(self.at.saturating_sub(session.began)),
             ));
-            attributes.push((attribute::ACCT_OUTPUT_OCTETS, number(low)));
-            attributes.push((
-                attribute::ACCT_OUTPUT_GIGAWORDS,
-                number(session.bytes >> 32),
-            ));
+            // Input is what the client sent (RFC 2866, section 5.3).
+            for (octets, gigawords, bytes) in [
+                (
+                    attribute::ACCT_INPUT_OCTETS,
+                    attribute::ACCT_INPUT_GIGAWORDS,
+                    session.carried.sent,
+                ),
+                (
+                    attribute::ACCT_OUTPUT_OCTETS,
+                    attribute::ACCT_OUTPUT_GIGAWORDS,
+                    session.carried.received,
+                ),
+            ] {
+                attributes.push((octets, number(bytes & u64::from(u32::MAX))));
+                attributes.push((gigawords, number(bytes >> 32)));
+            }
         }
         if let Some(cause) = self.cause {
             attributes.push((attribute::ACCT_TERMINATE_CAUSE, number(cause.into())));

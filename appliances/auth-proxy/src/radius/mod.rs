@@ -3,8 +3,7 @@
 //!
 //! A server is asked three times, then the next one; whoever answered last is asked first. Each question
 //! has a socket of its own, so that ports and identifiers are drawn anew. Accounting that no server takes
-//! waits, up to a bound, and says then for how long it did. It carries the sum of both directions as
-//! `Acct-Output-Octets`, which is what the switch's counters tell.
+//! waits, up to a bound, and says then for how long it did.
 //!
 //! *Threats.* Answers are believed by the shared secret alone ([`packet`]); requests to disconnect come
 //! from the servers' addresses, with a time that is near, and are answered the same if they are repeated.
@@ -13,11 +12,10 @@ mod accounting;
 mod dynamic;
 pub mod packet;
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use edgecloud_appliance::{Log, Stage};
@@ -55,8 +53,6 @@ pub struct Radius {
     log: Log,
     /// Who answered last, of the servers for authentication and of those for accounting.
     preferred: [AtomicUsize; 2],
-    /// What servers want repeated in accounting, by passes.
-    classes: Mutex<HashMap<String, Vec<u8>>>,
 }
 
 /// Why there is no client.
@@ -91,7 +87,6 @@ impl Radius {
             secret: Secret::new(secret),
             log,
             preferred: Default::default(),
-            classes: Mutex::default(),
         })
     }
 
@@ -127,18 +122,12 @@ impl Radius {
             // A challenge wants another kind of login than ours.
             return Err(Refused::WrongAccount);
         }
-        let login = Login {
+        Ok(Login {
             key: format!("radius:{name}"),
             quota: quota(&answer, self.settings.quota),
             renews: true,
-        };
-        if let Some(class) = answer.get(attribute::CLASS) {
-            let mut classes = self.classes.lock().unwrap_or_else(PoisonError::into_inner);
-            if classes.len() < crate::limits::SESSIONS_MAX {
-                classes.insert(login.key.clone(), class.to_vec());
-            }
-        }
-        Ok(login)
+            class: answer.get(attribute::CLASS).map(<[u8]>::to_vec),
+        })
     }
 
     /// Where a client is: what every request says.

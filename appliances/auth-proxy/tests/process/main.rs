@@ -2,6 +2,9 @@
 //!
 //! The operator's port is asked with curl, because it speaks TLS.
 
+mod browser;
+mod controller;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -20,6 +23,7 @@ struct Hotspot {
     _lines: BufReader<ChildStdout>,
     http: SocketAddr,
     operator: String,
+    management: String,
 }
 
 impl Drop for Hotspot {
@@ -49,6 +53,11 @@ impl Drop for Directory {
 
 impl Hotspot {
     fn start(directory: &Directory, more: &str) -> Self {
+        Self::start_with(directory, more, &[])
+    }
+
+    /// With further variables of the environment.
+    fn start_with(directory: &Directory, more: &str, variables: &[(&str, &str)]) -> Self {
         let store = directory.0.join("store.redb");
         let document = format!(
             "[appliance]\nhttp = \"127.0.0.1:0\"\nhttps = \"off\"\nmanagement = \"127.0.0.1:0\"\n\
@@ -60,12 +69,13 @@ impl Hotspot {
             .env_clear()
             .env("CONFIG", document)
             .env("OPERATOR_TOKEN", TOKEN)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .expect("it starts");
         let mut lines = BufReader::new(process.stdout.take().expect("a pipe"));
-        let (mut http, mut operator) = (None, None);
+        let (mut http, mut operator, mut management) = (None, None, None);
         while http.is_none() || operator.is_none() {
             let mut line = String::new();
             let read = lines.read_line(&mut line).expect("a line");
@@ -73,12 +83,14 @@ impl Hotspot {
             let after = |what: &str| line.strip_prefix(what).map(|a| a.trim().to_owned());
             http = http.or(after("auth-proxy: http on "));
             operator = operator.or(after("auth-proxy: operator on "));
+            management = management.or(after("auth-proxy: management on "));
         }
         Self {
             process,
             _lines: lines,
             http: http.and_then(|a| a.parse().ok()).expect("an address"),
             operator: operator.expect("an address"),
+            management: management.expect("it comes first"),
         }
     }
 
@@ -145,6 +157,17 @@ impl Hotspot {
         String::from_utf8(output.stdout).expect("text")
     }
 
+    /// What the management listener counts.
+    fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(&self.management).expect("a connection");
+        stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+        let request = "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).expect("it is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
     fn vouchers(&self, order: &str) -> Vec<String> {
         let arguments = ["-H", "Content-Type: application/json", "-d", order];
         let answer = self.operator(TOKEN, &arguments, "/v1/vouchers");
@@ -205,9 +228,6 @@ fn every_probe_finds_the_portal_until_the_client_is_let_in() {
             &[portal, "connection: close"],
         );
     }
-    let evil = hotspot.get(1, "evil.example", "//x@evil.example/%0d%0aSet-Cookie:a");
-    check(&evil, "302", &[portal]);
-    assert!(!evil.to_lowercase().contains("set-cookie"));
     let post =
         "POST / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     check(&hotspot.send(1, post), "511", &["http://portal.example/"]);
@@ -223,6 +243,41 @@ fn every_probe_finds_the_portal_until_the_client_is_let_in() {
         &["http-equiv=\"refresh\""],
     );
     check(&hotspot.get(2, "www.example", "/"), "302", &[portal]);
+}
+
+#[test]
+fn no_request_injects_a_header_or_leads_elsewhere() {
+    let directory = Directory::new("injection");
+    let hotspot = Hotspot::start(&directory, "");
+    let portal = "location: http://portal.example/\r\n";
+    for (host, path) in [
+        ("evil.example", "//x@evil.example/%0d%0aSet-Cookie:a"),
+        ("portal.example.evil.example", "/?to=http://evil.example/"),
+        ("portal.example@evil.example", "/"),
+    ] {
+        let answer = hotspot.get(1, host, path);
+        check(&answer, "302", &[portal]);
+        assert!(!answer.to_lowercase().contains("set-cookie"), "{answer}");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+        assert!(!body.contains("evil"), "{body}");
+    }
+    // After a login, too, the way leads to the front page, whatever the form says.
+    let code = hotspot.vouchers("{\"count\":1}").remove(0);
+    let field = hotspot.field(1);
+    let form = format!("form={field}&code={code}&to=http://evil.example/");
+    let answer = hotspot.post(1, "/voucher", "Referer: http://evil.example/\r\n", &form);
+    check(&answer, "303", &["location: /\r\n"]);
+    // Two fields of one name, and a line that begins nothing, are no requests.
+    let smuggled = "GET / HTTP/1.1\r\nHost: a\r\nHost: portal.example\r\nConnection: close\r\n\r\n";
+    assert!(
+        !hotspot.send(2, smuggled).starts_with("HTTP/1.1 200"),
+        "two hosts"
+    );
+    check(
+        &hotspot.send(2, "GET / HTTP/1.1\r\n Host: a\r\n\r\n"),
+        "400",
+        &[],
+    );
 }
 
 #[test]
