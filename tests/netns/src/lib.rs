@@ -14,9 +14,11 @@
 #![forbid(unsafe_code)]
 
 mod host;
+mod programs;
 mod switch;
 mod world;
 
 pub use host::Host;
+pub use programs::programs_are_built;
 pub use switch::{BRIDGE, Switch};
 pub use world::{World, WorldError};

@@ -72,7 +72,7 @@ fn a_refused_message_is_named_and_changes_nothing() -> Outcome {
         let bad = Flow::new(5, 1, Match::new(), backwards.then_goto(4)).with_cookie(1 << 48);
         let mut messages: Vec<Message> = desired(9).flows.into_values().map(add).collect();
         messages.insert(4, add(bad.clone()));
-        let error = session.bundle(&messages).await.unwrap_err();
+        let error = session.bundle(messages).await.unwrap_err();
         assert!(
             matches!(error, SessionError::Refused { index: 4, .. }),
             "{error}"

@@ -19,6 +19,15 @@ const SITE: &str = "www.photos.example";
 /// The uploader's name, at which the thumbnailer opens it.
 const UPLOADER: &str = "uploader.edge.photos.example";
 
+/// Where the uploader tells the operator what it has.
+const STATUS_PORT: u16 = 8009;
+
+/// The addresses of many phones are 10.0.0.100 and so on.
+const FIRST_OF_MANY: usize = 100;
+
+/// What curl needs to know of the site: where it is, and whose certificate it has.
+const TO_SITE: &str = "--resolve www.photos.example:443:203.0.113.7 --cacert \"$HERE/site.pem\"";
+
 /// What the operator allows its partner: everything that concerns its own names, and one another.
 const POLICIES: &str = r#"
 @id("basics")
@@ -43,7 +52,7 @@ as = "uploader.edge.photos.example"
 from = "10.0.1.0/24"
 tcp = [80]
 [[call]]
-to = { name = "www.photos.example", tcp = [80] }
+to = { name = "www.photos.example", tcp = [443] }
 "#;
 
 const THUMBNAIL_MANIFEST: &str = r#"
@@ -52,10 +61,10 @@ on-fail = "pass"
 protocols = ["arp", "dns", "icmp"]
 [[intercept]]
 from = "clients"
-to = { name = "www.photos.example", tcp = [80] }
+to = { name = "www.photos.example", tcp = [443] }
 where = { path = "/upload*" }
 [[call]]
-to = { name = "www.photos.example", tcp = [80] }
+to = { name = "www.photos.example", tcp = [443] }
 [[call]]
 to = { name = "uploader.edge.photos.example", tcp = [80] }
 "#;
@@ -146,6 +155,13 @@ impl<'p> Scene<'p> {
         let images = [place.image("uploader")?, place.image("thumbnail")?];
         let publisher = Publisher::new(place, "photos")?;
         let network = Network::make(place, backhaul)?;
+        // The publisher's: it gives it to its thumbnailer, too, which stands for the site.
+        place.run(&format!(
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3 \
+                 -keyout \"$HERE/site.key\" -out \"$HERE/site.pem\" -subj /CN={SITE} \
+                 -addext subjectAltName=DNS:{SITE} -addext basicConstraints=critical,CA:FALSE \
+                 2>\"$HERE/openssl.log\"; chmod 600 \"$HERE/site.key\""
+        ))?;
         let names = network.serve_names(&format!("address=/{SITE}/{ORIGIN}"))?;
         let settings = Settings {
             policies: POLICIES.to_owned(),
@@ -154,6 +170,7 @@ impl<'p> Scene<'p> {
                  groups = [\"partners\"]\n",
                 publisher.key()
             ),
+            ipv6: false,
             daemon: format!("[resolver]\nupstream = [\"{NAMES}\"]\nclients = [\"10.0.0.0/24\"]\n"),
         };
         let operator = Operator::start(place, &settings)?;
@@ -180,13 +197,15 @@ impl<'p> Scene<'p> {
         self.origin = None;
         self.albums += 1;
         let (album, number) = (&self.album, self.albums);
-        let command =
-            format!("exec ip netns exec origin {album} \"$HERE/album-{number}\" {ORIGIN}:80");
+        let command = format!(
+            "exec ip netns exec origin {album} \"$HERE/album-{number}\" {ORIGIN}:443 \
+                 \"$HERE/site.pem\" \"$HERE/site.key\""
+        );
         self.origin = Some(self.place.start("photo-site", &command)?);
         self.place
             .run(&format!(
                 "for i in $(seq 100); do ip netns exec phone curl -sf --max-time 5 -o /dev/null \
-                     http://{ORIGIN}/events && exit; sleep 0.1; done; exit 1"
+                     {TO_SITE} https://{SITE}/events && exit; sleep 0.1; done; exit 1"
             ))
             .context("the photo site cannot be reached from the phone")?;
         Ok(())
@@ -202,6 +221,7 @@ impl<'p> Scene<'p> {
         self.place
             .run(&format!("truncate -s {UPLOADER_DISK_MIB}M {disk}"))?;
         let [uploader, thumbnail] = &self.images;
+        let certificate = self.place.run("cat \"$HERE/site.pem\"")?;
         // A process has no /dev/xvda of its own.
         let device = match self.place.is_xen() {
             true => "/dev/xvda",
@@ -215,7 +235,9 @@ impl<'p> Scene<'p> {
                 memory_mib: 64,
                 manifest: UPLOADER_MANIFEST,
                 configuration: &format!(
-                    "[service]\ndevice = \"{device}\"\nrest-seconds = 0\n{}",
+                    "[service]\ndevice = \"{device}\"\nrest-seconds = 0\n\
+                     status = \"[::]:{STATUS_PORT}\"\n{}\
+                     origin-ca = \"\"\"\n{certificate}\"\"\"\n",
                     self.timetable(cheap_after)?
                 ),
                 disk: self.place.is_xen().then_some(disk.as_str()),
@@ -232,10 +254,11 @@ impl<'p> Scene<'p> {
                 configuration: &format!(
                     "[appliance]\ntransparent = true\n[service]\n\
                      uploader = \"http://{UPLOADER}:80/files\"\n\
-                     sizes = [\"grid=512x512\", \"small=160x160\"]\n"
+                     sizes = [\"grid=512x512\", \"small=160x160\"]\n\
+                     origin-ca = \"\"\"\n{certificate}\"\"\"\n"
                 ),
                 disk: None,
-                more: "",
+                more: "--env-file TLS_CERTIFICATE=site.pem --env-file TLS_KEY=site.key",
             },
         )
     }
@@ -275,8 +298,8 @@ impl<'p> Scene<'p> {
         let script = format!(
             "began=$(date +%s%3N)
              status=$(ip netns exec phone curl -sS -o /dev/null -w '%{{http_code}}' \
-                 --max-time {} --resolve {SITE}:80:{ORIGIN} -H 'Content-Type: image/jpeg' \
-                 --data-binary @\"$HERE/phone-{}\" http://{SITE}/upload/{})
+                 --max-time {} {TO_SITE} -H 'Content-Type: image/jpeg' \
+                 --data-binary @\"$HERE/phone-{}\" https://{SITE}/upload/{})
              echo $began $(date +%s%3N) $status",
             limit.as_secs(),
             photo.id,
@@ -300,15 +323,110 @@ impl<'p> Scene<'p> {
         })
     }
 
+    /// The phone uploads the first so many bytes of a photograph, and then has nothing to send; when that is
+    /// over the service writes `ended`, and the answer if there was one.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn begin_upload(&self, photo: &Photo, bytes: u64, limit: Duration) -> Result<Service<'p>> {
+        let script = self
+            .place
+            .write("half.py", include_str!("half.py").as_bytes())?;
+        let (seconds, id) = (limit.as_secs(), &photo.id);
+        let command = format!(
+            "exec ip netns exec phone python3 {script} {SITE} {ORIGIN} \"$HERE/site.pem\" /upload/cut \
+                 \"$HERE/phone-{id}\" {bytes} {seconds}"
+        );
+        self.place.start("phone-begins", &command)
+    }
+
+    /// As many phones as there are photographs, each with an address of its own, upload one each, all at
+    /// once; what they are answered.
+    ///
+    /// # Errors
+    /// They cannot be started.
+    pub fn upload_at_once(&self, photos: &[&Photo], limit: Duration) -> Result<Vec<u16>> {
+        let script = self
+            .place
+            .write("phones.py", include_str!("phones.py").as_bytes())?;
+        let (mut addresses, mut phones) = (String::new(), String::new());
+        for (number, photo) in photos.iter().enumerate() {
+            let address = format!("10.0.0.{}", FIRST_OF_MANY + number);
+            addresses += &format!("ip -n phone address replace {address}/24 dev eth0\n");
+            phones += &format!(" {address}=\"$HERE/phone-{}\"", photo.id);
+        }
+        let seconds = limit.as_secs();
+        let said = self.place.run_within(
+            &format!(
+                "{addresses}ip netns exec phone python3 {script} {SITE} {ORIGIN} \"$HERE/site.pem\" \
+                     {seconds}{phones}"
+            ),
+            limit + Duration::from_secs(60),
+        )?;
+        serde_json::from_str(&said).with_context(|| said)
+    }
+
+    /// How many originals the uploader has the beginning of, and no more.
+    ///
+    /// # Errors
+    /// It does not say.
+    pub fn arriving(&self) -> Result<usize> {
+        let domain = self.operator.domain("uploader")?.context("no uploader")?;
+        let addresses = domain["addresses"].as_array().context("no addresses")?;
+        let address = addresses.iter().find_map(|one| one.as_str()?.parse().ok());
+        let address: std::net::Ipv4Addr = address.context("no IPv4 address")?;
+        let said = self.place.run(&format!(
+            "curl -sSf --max-time 20 http://{address}:{STATUS_PORT}/status.json"
+        ))?;
+        let status: serde_json::Value = serde_json::from_str(&said)?;
+        let uploads = status["uploads"].as_array().context("no uploads")?;
+        let arrives = |upload: &&serde_json::Value| {
+            upload["state"] == "arriving" && upload["is_thumbnail"] == false
+        };
+        Ok(uploads.iter().filter(arrives).count())
+    }
+
+    /// What both appliances and the daemon say, for a step that failed.
+    pub fn diagnosis(&self) -> String {
+        let logs = |name: &str| self.operator.edgecloud(&format!("logs {name}"));
+        let consoles = ["thumbnail", "uploader"].map(|name| logs(name).unwrap_or_default());
+        format!("{}\n{}", consoles.join("\n"), self.operator.daemon_log())
+    }
+
+    /// Kills an appliance as a crash does.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn kill(&self, name: &str) -> Result<()> {
+        let domain = self.operator.domain(name)?;
+        let id = domain.and_then(|domain| domain["id"].as_u64());
+        let id = id.with_context(|| format!("{name} does not run"))?;
+        self.place.run(&match self.place.is_xen() {
+            true => format!("xl destroy {id}"),
+            false => format!("kill -KILL {id}"),
+        })?;
+        Ok(())
+    }
+
     /// What came to the site.
     ///
     /// # Errors
     /// It does not answer.
     pub fn site_has(&self) -> Result<Vec<Event>> {
         let said = self.place.run(&format!(
-            "ip netns exec origin curl -sSf --max-time 30 http://{ORIGIN}/events"
+            "ip netns exec origin curl -sSf --max-time 30 {TO_SITE} https://{SITE}/events"
         ))?;
         Ok(serde_json::from_str(&said)?)
+    }
+
+    /// The album's page as the site shows it now.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn album_page(&self) -> Result<String> {
+        self.place.run(&format!(
+            "ip netns exec origin curl -sSf --max-time 30 {TO_SITE} https://{SITE}/"
+        ))
     }
 
     /// Waits until the site has these originals; `seen` is told of each event once.

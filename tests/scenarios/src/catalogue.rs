@@ -4,7 +4,7 @@ use crate::World;
 use crate::scenario::Scenario;
 use crate::topics::{
     bad_input, cache, clocks, configuration, controller, disk, endings, faults, images, many,
-    memory, network, photo, programs, random, service, uploader,
+    memory, network, photo, programs, random, service, station, uploader,
 };
 
 /// The scenarios of a world whose names contain `filter`.
@@ -34,6 +34,7 @@ fn all() -> Vec<Scenario> {
         uploader::scenarios(),
         controller::scenarios(),
         photo::scenarios(),
+        station::scenarios(),
         many::scenarios(),
     ]
     .into_iter()

@@ -9,6 +9,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
+use crate::scenario::Scenario;
+
 mod capture;
 mod catalogue;
 mod image;
@@ -31,6 +33,9 @@ struct Arguments {
     /// Boot a testbed for this run, even if `cargo xtask testbed up` keeps one
     #[arg(long)]
     fresh: bool,
+    /// Also those that take many minutes on an emulated Xen
+    #[arg(long)]
+    long: bool,
     /// Only the scenarios whose name contains this
     filter: Option<String>,
 }
@@ -55,6 +60,13 @@ impl World {
     }
 }
 
+/// The scenarios that run, and those that are too long to run unasked.
+fn split(world: World, chosen: Vec<Scenario>, long: bool) -> (Vec<Scenario>, Vec<Scenario>) {
+    chosen
+        .into_iter()
+        .partition(|scenario| long || world != World::Xen || scenario.minutes_on_xen.is_none())
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut tally = runner::Tally::default();
@@ -68,6 +80,15 @@ fn main() -> ExitCode {
                 .iter()
                 .for_each(|scenario| println!("{}: {}", world.name(), scenario.name));
         } else {
+            let (chosen, left_out) = split(world, chosen, arguments.long);
+            for scenario in left_out {
+                println!(
+                    "skipped {}: {}: takes about {} minutes when Xen is emulated; --long runs it",
+                    world.name(),
+                    scenario.name,
+                    scenario.minutes_on_xen.unwrap_or_default(),
+                );
+            }
             tally += runner::run(world, &chosen, arguments.fresh);
         }
     }

@@ -24,6 +24,11 @@ pub(crate) struct Processes {
 impl Processes {
     /// Builds the guests.
     pub(crate) fn prepare() -> Result<Processes> {
+        let here = std::env::current_exe().context("the runner does not know where it lies")?;
+        let executables = here.parent().context("the runner lies nowhere")?.to_owned();
+        if netns::programs_are_built() {
+            return Ok(Processes { executables });
+        }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let arguments = [
             "build",
@@ -45,8 +50,6 @@ impl Processes {
             "the guests cannot be built:\n{}",
             text(&output)
         );
-        let here = std::env::current_exe().context("the runner does not know where it lies")?;
-        let executables = here.parent().context("the runner lies nowhere")?.to_owned();
         Ok(Processes { executables })
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct Scenario {
     pub(crate) images: Vec<Image>,
     pub(crate) on_xen: Option<Body<Xen>>,
     pub(crate) as_process: Option<Body<Processes>>,
+    /// On an emulated Xen it takes so long that only who asks for it gets it.
+    pub(crate) minutes_on_xen: Option<u32>,
 }
 
 impl Scenario {
@@ -32,6 +34,7 @@ impl Scenario {
             images: images.to_vec(),
             on_xen: Some(Box::new(body)),
             as_process: None,
+            minutes_on_xen: None,
         }
     }
 
@@ -41,6 +44,13 @@ impl Scenario {
         body: impl Fn(&Processes) -> Result<()> + Send + Sync + 'static,
     ) -> Scenario {
         self.as_process = Some(Box::new(body));
+        self
+    }
+
+    /// Says that on an emulated Xen the scenario takes about so many minutes: it is left out there unless
+    /// it is asked for with `--long`.
+    pub(crate) fn long_on_xen(mut self, minutes: u32) -> Scenario {
+        self.minutes_on_xen = Some(minutes);
         self
     }
 

@@ -8,6 +8,8 @@
 //!                        domains  dom0 10.0.1.1
 //! ```
 //!
+//! All have addresses of IPv6, too; domains have one where [`Settings`] say so.
+//!
 //! [`Place`] is where commands run: dom0 of the testbed, or the namespaces of the fast world. All
 //! above it are commands that are the same in both; [`Network`] is the links and hosts, [`Operator`]
 //! the authority and the daemon, [`Publisher`] who submits manifests and launches appliances, each
@@ -23,7 +25,10 @@ mod operator;
 mod place;
 mod publisher;
 
-pub use network::{Backhaul, CLIENT, DOM0, NAMES, Network, ORIGIN, ROUTER_MAC};
+pub use network::{
+    BRIDGE, Backhaul, CLIENT, CLIENT_V6, DOM0, DOM0_V6, NAMES, Network, ORIGIN, ORIGIN_V6,
+    ROUTER_MAC,
+};
 pub use operator::{Operator, Settings};
 pub use place::{Place, Service};
-pub use publisher::{Launch, Publisher};
+pub use publisher::{Launch, Publisher, Submission};

@@ -12,11 +12,20 @@ pub const DOM0: &str = "10.0.1.1";
 pub const ORIGIN: &str = "203.0.113.7";
 /// The Internet's name server, behind the backhaul.
 pub const NAMES: &str = "203.0.113.53";
+/// The client's address of IPv6.
+pub const CLIENT_V6: &str = "fd00:a::5";
+/// Dom0's address of IPv6 on the bridge.
+pub const DOM0_V6: &str = "fd00:d::1";
+/// The origin's address of IPv6.
+pub const ORIGIN_V6: &str = "2001:db8:7::7";
 /// The router's Ethernet address on the switch.
 pub const ROUTER_MAC: &str = "02:00:00:00:00:02";
 
 /// The bridge that the daemon owns.
-pub(crate) const BRIDGE: &str = "edgecloud";
+pub const BRIDGE: &str = "edgecloud";
+
+/// Frames that wait or are on their way, each way.
+const FRAMES_MAX: u32 = 200;
 
 /// A poor link.
 #[derive(Debug, Clone, Copy)]
@@ -29,11 +38,63 @@ pub struct Backhaul {
     pub loss_percent: f32,
 }
 
+impl Backhaul {
+    /// In the fast world, whose kernel may lack netem, the link is a program between two TAP devices,
+    /// `left` and `right`; returns when they are there.
+    fn emulated<'p>(&self, place: &'p Place<'p>) -> Result<Option<Service<'p>>> {
+        if place.is_xen() {
+            return Ok(None);
+        }
+        let Backhaul {
+            kbit_per_s,
+            round_trip_ms,
+            loss_percent,
+        } = self;
+        let program = place.program("poor-link", "poor-link")?;
+        let link = place.start(
+            "link",
+            &format!(
+                "exec {program} left right --kbit-per-s {kbit_per_s} --delay-ms {} \
+                     --loss-percent {loss_percent} --frames-max {FRAMES_MAX}",
+                round_trip_ms / 2
+            ),
+        )?;
+        place.run(
+            "for i in $(seq 100); do ip link show right >/dev/null 2>&1 && exit; sleep 0.05; done
+             cat \"$HERE/link.log\" >&2; exit 1",
+        )?;
+        Ok(Some(link))
+    }
+
+    /// The commands that put it between `eth1` of the router and `eth0` of the origin.
+    fn connection(&self, place: &Place<'_>) -> String {
+        if !place.is_xen() {
+            return "ip link set left netns router name eth1; ip link set right netns origin name eth0"
+                .to_owned();
+        }
+        let Backhaul {
+            kbit_per_s,
+            round_trip_ms,
+            loss_percent,
+        } = self;
+        let netem = format!(
+            "root netem limit {FRAMES_MAX} rate {kbit_per_s}kbit delay {}ms loss {loss_percent}%",
+            round_trip_ms / 2
+        );
+        format!(
+            "ip -n router link add eth1 type veth peer name eth0 netns origin
+             modprobe sch_netem
+             tc -n router qdisc replace dev eth1 {netem}
+             tc -n origin qdisc replace dev eth0 {netem}"
+        )
+    }
+}
+
 /// Hosts and links. Dropping it removes them.
 pub struct Network<'p> {
     place: &'p Place<'p>,
-    /// Whether delay and loss are there: some kernels have no netem.
-    pub has_netem: bool,
+    /// The backhaul in the fast world.
+    _link: Option<Service<'p>>,
 }
 
 impl<'p> Network<'p> {
@@ -43,9 +104,9 @@ impl<'p> Network<'p> {
     /// What `ip`, `tc` or `ovs-vsctl` say.
     pub fn make(place: &'p Place<'p>, backhaul: &Backhaul) -> Result<Network<'p>> {
         let datapath = if place.is_xen() { "system" } else { "netdev" };
-        let mut network = Network {
+        let network = Network {
             place,
-            has_netem: false,
+            _link: backhaul.emulated(place)?,
         };
         place.run(&format!(
             "ovs-vsctl --timeout=20 --may-exist add-br {BRIDGE} -- set bridge {BRIDGE} \
@@ -53,7 +114,7 @@ impl<'p> Network<'p> {
              for host in phone router origin; do ip netns add $host; ip -n $host link set lo up; done
              ip link add access type veth peer name eth0 netns phone
              ip link add backhaul type veth peer name eth0 netns router
-             ip -n router link add eth1 type veth peer name eth0 netns origin
+             {}
              ip -n router link set eth0 address {ROUTER_MAC}
              for host in phone router origin; do ip -n $host link set eth0 up; done
              ip link set access up; ip link set backhaul up; ip -n router link set eth1 up
@@ -68,8 +129,10 @@ impl<'p> Network<'p> {
              ip netns exec router sysctl -qw net.ipv4.ip_forward=1
              ip -n origin address add {ORIGIN}/24 dev eth0
              ip -n origin address add {NAMES}/24 dev eth0
-             ip -n origin route add default via 203.0.113.1"
+             ip -n origin route add default via 203.0.113.1",
+            backhaul.connection(place)
         ))?;
+        network.speak_v6()?;
         if !place.is_xen() {
             // The userspace datapath passes on checksums that the kernel left to a device.
             place.run(&format!(
@@ -78,40 +141,28 @@ impl<'p> Network<'p> {
                  ethtool -K {BRIDGE} tx off >/dev/null"
             ))?;
         }
-        network.has_netem = network.impair(backhaul)?;
         Ok(network)
     }
 
-    /// Makes the backhaul poor, in both directions. Whether the kernel has netem: without it the
-    /// rate is limited, and nothing is delayed or lost.
-    ///
-    /// # Errors
-    /// What `tc` says.
-    pub fn impair(&self, backhaul: &Backhaul) -> Result<bool> {
-        let Backhaul {
-            kbit_per_s,
-            round_trip_ms,
-            loss_percent,
-        } = *backhaul;
-        let netem = format!(
-            "netem limit 200 rate {kbit_per_s}kbit delay {}ms loss {loss_percent}%",
-            round_trip_ms / 2
-        );
-        let both = |discipline: &str| {
-            format!(
-                "tc -n router qdisc replace dev eth1 root {discipline} &&
-                 tc -n origin qdisc replace dev eth0 root {discipline}"
-            )
-        };
-        let rate = both(&format!(
-            "tbf rate {kbit_per_s}kbit burst 16kb latency 400ms"
-        ));
-        let said = self.place.run(&format!(
-            "modprobe -q sch_netem || true
-             if {netem} 2>/dev/null; then echo netem; else {rate}; fi",
-            netem = both(&netem)
+    /// Gives everybody addresses of IPv6, too. The switch's ends of the cables have none: in the
+    /// fast world they are dom0's interfaces, and nobody but the bridge speaks for dom0.
+    fn speak_v6(&self) -> Result<()> {
+        self.place.run(&format!(
+            "for port in access backhaul; do
+                 sysctl -qw net.ipv6.conf.$port.disable_ipv6=1
+             done
+             ip address add {DOM0_V6}/64 dev {BRIDGE} nodad
+             ip -n phone address add {CLIENT_V6}/64 dev eth0 nodad
+             ip -n router address add fd00:a::fe/64 dev eth0 nodad
+             ip -n router address add fd00:d::fe/64 dev eth0 nodad
+             ip -n router address add 2001:db8:7::1/64 dev eth1 nodad
+             ip netns exec router sysctl -qw net.ipv6.conf.all.forwarding=1
+             ip -n origin address add {ORIGIN_V6}/64 dev eth0 nodad
+             ip -n phone route add default via fd00:a::fe
+             ip -n origin route add default via 2001:db8:7::1
+             ip route add 2001:db8:7::/64 via fd00:d::fe; ip route add fd00:a::/64 dev {BRIDGE}"
         ))?;
-        Ok(said.trim() == "netem")
+        Ok(())
     }
 
     /// Serves names behind the backhaul with dnsmasq: `zone` is lines of its configuration, such as

@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::network::{BRIDGE, DOM0, ROUTER_MAC};
+use crate::network::{BRIDGE, DOM0, DOM0_V6, ROUTER_MAC};
 use crate::place::{Place, Service};
 
 /// How long an event is waited for: far longer than it takes on a busy, emulated machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// The host's name in tokens.
 pub(crate) const HOST: &str = "edge-1";
+/// Another host of the operator's, which is not there.
+const OTHER_HOST: &str = "edge-2";
 
 /// What differs from site to site.
 #[derive(Debug, Default)]
@@ -20,6 +22,8 @@ pub struct Settings {
     pub policies: String,
     /// `[[publishers]]` of the authority: key, name, accounts, groups.
     pub publishers: String,
+    /// Whether domains, and dom0 for them, have addresses of IPv6 beside those of IPv4.
+    pub ipv6: bool,
     /// Further lines of the daemon's configuration, from a new table on.
     pub daemon: String,
 }
@@ -56,7 +60,7 @@ impl<'p> Operator<'p> {
         let config = format!(
             "issuer = \"isp.example\"\nlisten = \"127.0.0.1:8443\"\nkey = \"authority.pem\"\n\
              database = \"authority.redb\"\npolicies = \"policies.cedar\"\ntoken-days-max = 30\n\
-             offer-hours-max = 24\nhosts = [\"{HOST}\"]\noperators = [\"{key}\"]\n\
+             offer-hours-max = 24\nhosts = [\"{HOST}\", \"{OTHER_HOST}\"]\noperators = [\"{key}\"]\n\
              [tls]\ncertificates = \"tls.pem\"\nkey = \"tls.key\"\n{}",
             settings.publishers
         );
@@ -64,7 +68,7 @@ impl<'p> Operator<'p> {
         let authority = place.start("authority", &format!("exec {authority} --config {config}"))?;
         place.write(
             "edgecloudd.toml",
-            daemon_config(place, &key, &settings.daemon).as_bytes(),
+            daemon_config(place, &key, settings).as_bytes(),
         )?;
         let mut operator = Operator {
             place,
@@ -132,6 +136,20 @@ impl<'p> Operator<'p> {
         ))
     }
 
+    /// `edgecloud` as commands in the place name it.
+    pub fn cli(&self) -> &str {
+        &self.cli
+    }
+
+    /// Gives the authority other policies while it runs. It reads them soon after.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn change_policies(&self, policies: &str) -> Result<()> {
+        self.place.write("policies.cedar", policies.as_bytes())?;
+        self.authority.signal("-HUP")
+    }
+
     /// A domain as `edgecloud ps` has it, if it is there.
     ///
     /// # Errors
@@ -173,7 +191,7 @@ impl Drop for Operator<'_> {
     }
 }
 
-fn daemon_config(place: &Place<'_>, authority: &str, more: &str) -> String {
+fn daemon_config(place: &Place<'_>, authority: &str, settings: &Settings) -> String {
     let here = place.directory();
     // Debian's place of Open vSwitch's sockets, and the fast world's.
     let run = if place.is_xen() {
@@ -185,15 +203,24 @@ fn daemon_config(place: &Place<'_>, authority: &str, more: &str) -> String {
         true => ("xl", "system"),
         false => ("process", "netdev"),
     };
+    let list = |v4: &str, v6: &str| match settings.ipv6 {
+        true => format!("[\"{v4}\", \"{v6}\"]"),
+        false => format!("[\"{v4}\"]"),
+    };
+    let own = list(DOM0, DOM0_V6);
+    let clients = list("10.0.0.0/24", "fd00:a::/64");
+    let prefixes = list("10.0.1.0/24", "fd00:d::/64");
+    let gateways = list("10.0.1.254", "fd00:d::fe");
+    let more = &settings.daemon;
     format!(
         "host = \"{HOST}\"\nissuer = \"isp.example\"\nauthority-keys = [\"{authority}\"]\n\
          directory = \"{here}/state\"\nsocket = \"{here}/api.sock\"\ndomains = \"{domains}\"\n\
          [switch]\nbridge = \"{BRIDGE}\"\ndatapath = \"{datapath}\"\n\
          database = \"{run}/db.sock\"\nopenflow = \"{run}/{BRIDGE}.mgmt\"\n\
          access = \"access\"\nbackhaul = \"backhaul\"\n\
-         [network]\naddresses = [\"{DOM0}\"]\ngateway-mac = \"{ROUTER_MAC}\"\n\
-         clients = [\"10.0.0.0/24\"]\nresolvers = [\"{DOM0}\"]\ndhcp = \"host\"\n\
-         [domain-network]\nprefixes = [\"10.0.1.0/24\"]\ngateways = [\"10.0.1.254\"]\n{more}"
+         [network]\naddresses = {own}\ngateway-mac = \"{ROUTER_MAC}\"\n\
+         clients = {clients}\nresolvers = {own}\ndhcp = \"host\"\n\
+         [domain-network]\nprefixes = {prefixes}\ngateways = {gateways}\n{more}"
     )
 }
 

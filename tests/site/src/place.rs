@@ -192,17 +192,53 @@ impl<'t> Place<'t> {
     }
 
     fn built(&self, package: &str, program: &str) -> Result<PathBuf> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let arguments = ["build", "--quiet", "--package", package, "--bin", program];
-        let built = Command::new(cargo)
-            .current_dir(&self.root)
-            .args(arguments)
-            .status()
-            .context("cannot run cargo")?;
-        ensure!(built.success(), "{program} cannot be built");
+        if !netns::programs_are_built() {
+            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            let arguments = ["build", "--quiet", "--package", package, "--bin", program];
+            let built = Command::new(cargo)
+                .current_dir(&self.root)
+                .args(arguments)
+                .status()
+                .context("cannot run cargo")?;
+            ensure!(built.success(), "{program} cannot be built");
+        }
         let target = std::env::var_os("CARGO_TARGET_DIR")
             .map_or_else(|| self.root.join("target"), PathBuf::from);
         Ok(target.join("debug").join(program))
+    }
+
+    /// Kills the switch's process with SIGKILL and starts another; returns when it serves what the
+    /// database says.
+    ///
+    /// # Errors
+    /// What it wrote.
+    pub fn restart_switch(&self) -> Result<()> {
+        match &self.world {
+            World::Netns(switch) => {
+                let again = switch
+                    .kill_vswitchd()
+                    .and_then(|()| switch.start_vswitchd());
+                again.map_err(|error| anyhow!("{error}"))
+            }
+            World::Xen(_) => {
+                let kill = "p=$(cat /run/openvswitch/ovs-vswitchd.pid); kill -KILL $p
+                     timeout 20 tail -s 0.05 --pid=$p -f /dev/null";
+                let start = "/usr/share/openvswitch/scripts/ovs-ctl --no-record-hostname \
+                     --system-id=random start";
+                self.run(&format!("{kill}; {start}")).map(drop)
+            }
+        }
+    }
+
+    /// Waits until the switch's datapath has been gone through since now: it sends packets as the flows
+    /// are, and the flows have counted what it sent (ovs-vswitchd(8), `revalidator/wait`).
+    ///
+    /// # Errors
+    /// The switch does not answer.
+    pub fn settle_switch(&self) -> Result<()> {
+        // The first round that ends may have begun before now.
+        let wait = "ovs-appctl --timeout=60 -t ovs-vswitchd revalidator/wait";
+        self.run(&format!("{wait}; {wait}")).map(drop)
     }
 
     /// Starts a program that runs until it is dropped; what it writes is in [`Service::log`].
@@ -274,8 +310,16 @@ impl Service<'_> {
     /// # Errors
     /// It does not end within twenty seconds.
     pub fn kill(&self) -> Result<()> {
+        self.end("-KILL")
+    }
+
+    /// Ends it by a signal, and returns when it is gone.
+    ///
+    /// # Errors
+    /// It does not end within twenty seconds.
+    pub fn end(&self, signal: &str) -> Result<()> {
         let script = format!(
-            "p=$(cat \"$HERE/{}.pid\"); kill -KILL $p || true
+            "p=$(cat \"$HERE/{}.pid\"); kill {signal} $p || true
              timeout 20 tail -s 0.05 --pid=$p -f /dev/null",
             self.name
         );

@@ -32,6 +32,21 @@ pub struct Launch<'a> {
     pub more: &'a str,
 }
 
+/// A manifest for a host.
+#[derive(Debug, Clone, Copy)]
+pub struct Submission<'a> {
+    /// The application's name, and the files'.
+    pub name: &'a str,
+    /// As [`Place::image`] told.
+    pub image: &'a str,
+    /// The manifest's rules, as in [`Launch`].
+    pub rules: &'a str,
+    /// Which of the operator's hosts.
+    pub host: &'a str,
+    /// How long the manifest holds.
+    pub seconds: u32,
+}
+
 impl<'p> Publisher<'p> {
     /// Makes a publisher's key, with the command line that is there already.
     ///
@@ -88,7 +103,7 @@ impl<'p> Publisher<'p> {
         operator.wait_for_state(name, "live")
     }
 
-    /// Submits a manifest; the token is in `NAME.token`.
+    /// Submits a manifest for this host, for a day; the token is in `NAME.token`.
     ///
     /// # Errors
     /// What `edgecloud` says; an offer instead of a token is one.
@@ -99,8 +114,34 @@ impl<'p> Publisher<'p> {
         image: &str,
         rules: &str,
     ) -> Result<()> {
+        self.submit_for(
+            operator,
+            &Submission {
+                name,
+                image,
+                rules,
+                host: HOST,
+                seconds: 86_400,
+            },
+        )
+    }
+
+    /// Submits a manifest; the token is in `NAME.token`, and the key that it names in
+    /// `NAME.holder.pem`: a new one, unless that is there.
+    ///
+    /// # Errors
+    /// What `edgecloud` says; an offer instead of a token is one.
+    pub fn submit_for(&self, operator: &Operator<'_>, submission: &Submission<'_>) -> Result<()> {
         let (publisher, key) = (&self.name, &self.key);
-        let expires = self.place.run("date -u -d '+1 day' +%Y-%m-%dT%H:%M:%SZ")?;
+        let Submission {
+            name,
+            image,
+            rules,
+            host,
+            seconds,
+        } = submission;
+        let expires = format!("date -u -d '+{seconds} sec' +%Y-%m-%dT%H:%M:%SZ");
+        let expires = self.place.run(&expires)?;
         let manifest = format!(
             "name = \"{name}\"\npublisher = \"{key}\"\nexpires = {}\n{rules}\n\
              [bill]\naccount = \"{publisher}\"\n",
@@ -108,11 +149,13 @@ impl<'p> Publisher<'p> {
         );
         self.place
             .write(&format!("{name}.toml"), manifest.as_bytes())?;
-        let holder = operator.edgecloud(&format!("keygen {name}.holder.pem"))?;
+        let is_there = format!("test -e \"$HERE/{name}.holder.pem\"");
+        if self.place.run(&is_there).is_err() {
+            operator.edgecloud(&format!("keygen {name}.holder.pem >{name}.holder"))?;
+        }
         let said = operator.edgecloud(&format!(
-            "manifest submit {name}.toml --key {publisher}.pem --host {HOST} --image {image} \
-                 --holder {}",
-            holder.trim()
+            "manifest submit {name}.toml --key {publisher}.pem --host {host} --image {image} \
+                 --holder $(cat {name}.holder)"
         ))?;
         let has_token = self
             .place

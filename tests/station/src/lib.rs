@@ -1,18 +1,44 @@
 //! A railway station's hotspot, from the operator's manifest to clients that cheat, in both worlds.
 //!
-//! The clients are addresses of the host on the access side; the operator's own publisher runs the auth
-//! proxy, whose token lets it keep the gate, and pays for a chat service that everybody may use.
-//! [`Station::open`] sets it, [`play`] is the story, and asserts each step.
+//! ```text
+//!  clients ── street ── access ── the switch ── router ── the Internet: chat, far, names, RADIUS
+//!                                   │    │
+//!                                portal  chat's edge
+//! ```
+//!
+//! The operator's own publisher runs the auth proxy, whose token lets it keep the gate; another one pays
+//! for a chat service that everybody may use. [`Station::open`] sets it, [`play`] is the story, and
+//! asserts each step.
+//!
+//! | file | has |
+//! |---|---|
+//! | `street.rs` | the access point: each client has a MAC address of its own, and what it carried is counted |
+//! | `crowd.rs`, `crowd.py` | clients, many at once |
+//! | `radius.rs`, `coa.py` | FreeRADIUS, what it was told, and what it asks for |
+//! | `chat.rs` | the publisher of the free service, its offers and prices |
+//! | `play/` | the story |
+//! | `figures.rs` | what a benchmark measures here |
 
 #![forbid(unsafe_code)]
 
+mod chat;
+mod crowd;
+pub mod figures;
 mod play;
+mod radius;
+mod street;
+
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use site::{
     Backhaul, Launch, NAMES, Network, ORIGIN, Operator, Place, Publisher, Service, Settings,
 };
+
+use crate::chat::Chat;
+use crate::radius::Radius;
+use crate::street::Street;
 
 pub use play::play;
 
@@ -22,23 +48,15 @@ const CHAT: &str = "203.0.113.8";
 const PORTAL: &str = "portal.station.example";
 /// What opens the operator's port.
 const TOKEN: &str = "the-token-of-this-scenario";
-/// The port that the rest of the Internet is reached at: nobody intercepts it.
+/// The port that the rest of the Internet is reached at. Its servers speak HTTP there: what passes the
+/// switch is nobody's business, and what does not is refused before anybody speaks.
 const PORT: u16 = 443;
 /// The file that clients download.
-const FILE_BYTES: u64 = 2_000_000;
-
-const POLICIES: &str = r#"
-@id("basics")
-permit (principal, action == Action::"speak", resource)
-when { ["arp", "nd", "dns", "icmp"].containsAll(context.protocols) };
-
-@id("gate")
-permit (principal in Group::"operator", action in [Action::"admit", Action::"intercept"], resource);
-
-@id("portal")
-permit (principal in Group::"operator", action == Action::"serve", resource)
-when { context.name like "*.station.example" };
-"#;
+const FILE_BYTES: u64 = 1_000_000;
+/// The first client's address is 10.0.0.10.
+const FIRST: u8 = 10;
+/// Longer than anything takes on an emulated, busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const MANIFEST: &str = r#"
 on-fail = "block"
@@ -46,99 +64,144 @@ on-fail = "block"
 protocols = ["arp", "dns", "icmp"]
 [[admit]]
 from = "clients"
-[[admit]]
-from = "clients"
-to = { name = "chat.example", tcp = [443] }
 [[intercept]]
 from = "clients"
-to = { net = "0.0.0.0/0", tcp = [80] }
+to = { net = "0.0.0.0/0", tcp = [80, 443] }
 [[serve]]
 as = "portal.station.example"
 tcp = [80, 443]
+[[call]]
+to = { net = "203.0.113.54/32", udp = [1812, 1813] }
+[[serve]]
+as = "radius.station.example"
+from = "203.0.113.54/32"
+udp = [3799]
 "#;
+
+/// What the operator permits; the price of free services changes.
+fn policies(price: &str) -> String {
+    format!(
+        r#"
+@id("basics")
+permit (principal, action == Action::"speak", resource)
+when {{ ["arp", "nd", "dns", "icmp"].containsAll(context.protocols) }};
+
+@id("gate")
+permit (
+    principal in Group::"operator",
+    action in [Action::"admit", Action::"intercept", Action::"call"],
+    resource
+);
+
+@id("portal")
+permit (principal in Group::"operator", action == Action::"serve", resource)
+when {{ context.name like "*.station.example" }};
+
+@id("free-services")
+@price("{price}")
+permit (principal in Group::"partners", action == Action::"admit", resource)
+when {{ !context.keepsTheGate && context has toName }};
+"#
+    )
+}
 
 /// The station. Fields are dropped in this order: who speaks before what is spoken through.
 pub struct Station<'p> {
+    radius: Radius<'p>,
     _internet: Service<'p>,
     _names: Service<'p>,
+    chat: Chat<'p>,
     /// The operator.
     pub operator: Operator<'p>,
-    /// The links.
-    pub network: Network<'p>,
+    street: Street<'p>,
+    _network: Network<'p>,
     place: &'p Place<'p>,
+    clients: Vec<u8>,
     portal: String,
 }
 
 impl<'p> Station<'p> {
-    /// Opens it: `clients` addresses on the access side from 10.0.0.10 on, and the portal is live.
+    /// Opens it: `clients` of them on the access side, and the portal is live.
     ///
     /// # Errors
     /// What cannot be built or started, and why.
     pub fn open(place: &'p Place<'p>, clients: u8) -> Result<Station<'p>> {
+        Station::with_file(place, clients, FILE_BYTES)
+    }
+
+    /// [`Station::open`] with a file of another size to download.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_file(place: &'p Place<'p>, clients: u8, bytes: u64) -> Result<Station<'p>> {
+        let clients: Vec<u8> = (FIRST..).take(clients.into()).collect();
         let publisher = Publisher::new(place, "station")?;
+        let chat = Chat::new(place)?;
         let backhaul = Backhaul {
-            kbit_per_s: 100_000,
+            kbit_per_s: 200_000,
             round_trip_ms: 2,
             loss_percent: 0.0,
         };
         let network = Network::make(place, &backhaul)?;
-        let last = 10 + clients;
+        let street = Street::between(place, &clients)?;
         place.run(&format!(
-            "for n in $(seq 10 {last}); do ip -n phone address add 10.0.0.$n/24 dev eth0; done
-             ip -n origin address add {CHAT}/24 dev eth0
-             mkdir -p \"$HERE/internet\"; echo far >\"$HERE/internet/index.html\"
-             head -c {FILE_BYTES} /dev/zero >\"$HERE/internet/file\""
+            "ip -n origin address add {CHAT}/24 dev eth0
+             ip -n origin address add {}/24 dev eth0",
+            radius::ADDRESS
         ))?;
-        let internet = place.start(
-            "internet",
-            &format!(
-                "exec ip netns exec origin python3 -m http.server --directory \"$HERE/internet\" {PORT}"
-            ),
-        )?;
+        let all = [ORIGIN, CHAT].map(str::to_owned);
+        let internet = serve(place, "internet", bytes, &all)?;
         let names = network.serve_names(&format!("address=/chat.example/{CHAT}"))?;
+        let radius = Radius::start(place, &clients)?;
         let settings = Settings {
-            policies: POLICIES.to_owned(),
+            policies: policies(chat::PRICE),
             publishers: format!(
                 "[[publishers]]\nkey = \"{}\"\nname = \"Station\"\naccounts = [\"station\"]\n\
-                 groups = [\"operator\"]\n",
-                publisher.key()
+                 groups = [\"operator\"]\n{}",
+                publisher.key(),
+                chat.as_publisher()
             ),
+            ipv6: false,
             daemon: format!("[resolver]\nupstream = [\"{NAMES}\"]\nclients = [\"10.0.0.0/24\"]\n"),
         };
         let operator = Operator::start(place, &settings)?;
         let mut station = Station {
+            radius,
             _internet: internet,
             _names: names,
+            chat,
             operator,
-            network,
+            street,
+            _network: network,
             place,
+            clients,
             portal: String::new(),
         };
         station.launch(&publisher)?;
+        station.chat.begin(&station.operator)?;
         Ok(station)
     }
 
     fn launch(&mut self, publisher: &Publisher<'_>) -> Result<()> {
         let place = self.place;
+        let here = place.directory();
         let image = place.image("auth-proxy")?;
-        let disk = format!("{}/sessions.disk", place.directory());
+        let disk = format!("{here}/sessions.disk");
         place.run(&format!("truncate -s 64M {disk}"))?;
         // A process has no /dev/xvda of its own; a file that is no database yet must not be there.
         let store = match place.is_xen() {
             true => "/dev/xvda".to_owned(),
-            false => format!("{}/sessions.redb", place.directory()),
+            false => format!("{here}/sessions.redb"),
         };
         place.write("operator.token", TOKEN.as_bytes())?;
-        let key = self.publishers_key()?;
         let configuration = format!(
-            "[appliance]\ntransparent = true\n[service]\nportal = \"http://{PORTAL}/\"\nstore = \"{store}\"\n\
-             operator = \"[::]:8443\"\naudience = \"station\"\n\
-             [[service.publishers]]\nname = \"chat\"\nkid = \"chat-1\"\nkey = \"{key}\"\n\
-             quota = {{ seconds = 600 }}\n"
-        );
-        let token = format!(
-            "--env-file OPERATOR_TOKEN={}/operator.token",
-            place.directory()
+            "[appliance]\ntransparent = true\ntls-names = [\"{PORTAL}\"]\n\
+             [service]\nportal = \"http://{PORTAL}/\"\nstore = \"{store}\"\n\
+             operator = \"[::]:8443\"\naudience = \"station\"\n{}\
+             [[service.publishers]]\nname = \"chat\"\nkid = \"chat-1\"\nkey = \"{}\"\n\
+             quota = {{ seconds = 600 }}\n",
+            radius::settings(),
+            self.chat.token_key()?
         );
         publisher.launch(
             &self.operator,
@@ -149,7 +212,10 @@ impl<'p> Station<'p> {
                 manifest: MANIFEST,
                 configuration: &configuration,
                 disk: place.is_xen().then_some(disk.as_str()),
-                more: &token,
+                more: &format!(
+                    "--env-file OPERATOR_TOKEN={here}/operator.token \
+                     --env-file RADIUS_SECRET={here}/radius.secret"
+                ),
             },
         )?;
         let domain = self.operator.domain("portal")?.context("no portal")?;
@@ -162,34 +228,20 @@ impl<'p> Station<'p> {
         Ok(())
     }
 
-    /// Makes the chat publisher's key by openssl; the public one, as settings have it.
-    fn publishers_key(&self) -> Result<String> {
-        let key = self.place.run(
-            "openssl genpkey -algorithm ed25519 -out \"$HERE/chat.pem\" 2>/dev/null
-             openssl pkey -in \"$HERE/chat.pem\" -pubout -outform DER | tail -c 32 | base64",
-        )?;
-        Ok(key.trim().to_owned())
-    }
-
-    /// A token of the chat publisher's, by openssl, good for five minutes.
-    fn token(&self, id: &str) -> Result<String> {
-        let script = format!(
-            "now=$(date +%s); part() {{ base64 -w0 | tr '+/' '-_' | tr -d '='; }}
-             head=$(printf '{{\"alg\":\"EdDSA\",\"kid\":\"chat-1\"}}' | part)
-             body=$(printf '{{\"aud\":\"station\",\"nbf\":%d,\"exp\":%d,\"jti\":\"{id}\"}}' $now $((now + 300)) | part)
-             printf '%s.%s' $head $body >\"$HERE/signed\"
-             openssl pkeyutl -sign -rawin -inkey \"$HERE/chat.pem\" -in \"$HERE/signed\" -out \"$HERE/signature\"
-             printf '%s.%s.%s' $head $body $(part <\"$HERE/signature\")"
-        );
-        self.place.run(&script)
+    /// The clients whose numbers have this rest by ten: of ten, six only chat, two have vouchers, one has
+    /// an account, and one an app.
+    fn those(&self, rests: &[u8]) -> Vec<u8> {
+        let all = self.clients.iter().copied();
+        all.filter(|client| rests.contains(&(client % 10)))
+            .collect()
     }
 
     /// What a client's curl says: its status and body. Status 0 is no answer.
     fn curl(&self, client: u8, arguments: &str) -> Result<(u16, String)> {
         let said = self.place.run(&format!(
-            "ip netns exec phone curl -s --interface 10.0.0.{client} --max-time 10 \
-                 --connect-timeout 2 --resolve {PORTAL}:80:{portal} -w '\\n%{{http_code}}' \
-                 {arguments} || true",
+            "ip netns exec phone curl -s --interface 10.0.0.{client} --max-time 20 \
+                 --connect-timeout 3 --resolve {PORTAL}:80:{portal} --resolve {PORTAL}:443:{portal} \
+                 -w '\\n%{{http_code}}' {arguments} || true",
             portal = self.portal
         ))?;
         let (body, status) = said.rsplit_once('\n').context("curl says nothing")?;
@@ -202,22 +254,6 @@ impl<'p> Station<'p> {
         Ok(status == 200)
     }
 
-    /// The field of the portal's forms.
-    fn field(&self, client: u8) -> Result<String> {
-        let (status, page) = self.curl(client, &format!("http://{PORTAL}/"))?;
-        ensure!(status == 200, "client {client}: {status} {page}");
-        let field = page.split_once("name=\"form\" value=\"");
-        let field = field.and_then(|(_, rest)| rest.split('"').next());
-        Ok(field.context("no form")?.to_owned())
-    }
-
-    fn redeem(&self, client: u8, code: &str) -> Result<u16> {
-        let form = format!("-d form={} -d code={code}", self.field(client)?);
-        Ok(self
-            .curl(client, &format!("{form} http://{PORTAL}/voucher"))?
-            .0)
-    }
-
     /// What the operator's port answers to dom0.
     fn ask_portal(&self, arguments: &str, path: &str) -> Result<Value> {
         let said = self.place.run(&format!(
@@ -228,7 +264,7 @@ impl<'p> Station<'p> {
         Ok(serde_json::from_str(&said).unwrap_or(Value::Null))
     }
 
-    fn vouchers(&self, count: u8, quota: &str) -> Result<Vec<String>> {
+    fn vouchers(&self, count: usize, quota: &str) -> Result<Vec<String>> {
         let order = format!(
             "-H 'Content-Type: application/json' -d '{{\"count\":{count},\"quota\":{quota}}}'"
         );
@@ -237,11 +273,16 @@ impl<'p> Station<'p> {
         Ok(codes.filter_map(Value::as_str).map(str::to_owned).collect())
     }
 
-    /// A client's session, as the operator sees it.
-    fn session(&self, client: u8) -> Result<Option<Value>> {
+    /// All sessions, as the operator sees them.
+    fn sessions(&self) -> Result<Vec<Value>> {
         let all = self.ask_portal("", "/v1/sessions")?;
-        let all = all["sessions"].as_array().cloned().unwrap_or_default();
-        let address = format!("10.0.0.{client}");
+        Ok(all["sessions"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// A client's session.
+    fn session(&self, client: u8) -> Result<Option<Value>> {
+        let address = crowd::address(client);
+        let all = self.sessions()?.into_iter();
         Ok(all
             .into_iter()
             .find(|session| session["client"] == *address))
@@ -249,40 +290,36 @@ impl<'p> Station<'p> {
 
     /// Asks until it is so.
     fn until(&self, what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
-        for _ in 0..300 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
             if so()? {
                 return Ok(());
             }
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            ensure!(Instant::now() < deadline, "never so: {what}");
+            std::thread::sleep(Duration::from_millis(100));
         }
-        anyhow::bail!("never so: {what}")
     }
 
-    /// What console, flows and daemon say, for a step that failed.
+    /// What consoles, daemon and RADIUS say, for a step that failed.
     pub fn diagnosis(&self) -> String {
-        let console = self.operator.edgecloud("logs portal").unwrap_or_default();
-        let flows = self.operator.edgecloud("flows").unwrap_or_default();
-        format!("{console}\n{flows}\n{}", self.operator.daemon_log())
-    }
-
-    /// Asks a server for a name, as a client; the address. Dom0's resolver teaches the switch first.
-    fn resolve(&self, client: u8, server: &str, name: &str) -> Result<String> {
-        let script = self.place.write("ask.py", ASK.as_bytes())?;
-        self.place.run(&format!(
-            "ip netns exec phone python3 {script} 10.0.0.{client} {server} {name}"
-        ))
+        let logs = |domain: &str| self.operator.edgecloud(&format!("logs {domain}"));
+        let console = logs("portal").unwrap_or_default();
+        let (daemon, radius) = (self.operator.daemon_log(), self.radius.log());
+        format!("{console}\n{daemon}\n{radius}")
     }
 }
 
-/// A question for an address (RFC 1035), without any package of Debian's.
-const ASK: &str = r#"
-import socket, sys
-client, server, name = sys.argv[1:]
-labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split("."))
-asks = b"\x12\x34\x01\x00\x00\x01" + bytes(6) + labels + b"\0\0\x01\0\x01"
-with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-    udp.bind((client, 0))
-    udp.settimeout(3)
-    udp.sendto(asks, (server, 53))
-    print(socket.inet_ntoa(udp.recv(512)[-4:]))
-"#;
+/// Starts the servers behind the backhaul, at all of these addresses.
+fn serve<'p>(
+    place: &'p Place<'p>,
+    name: &str,
+    bytes: u64,
+    addresses: &[String],
+) -> Result<Service<'p>> {
+    let script = place.write("origin.py", include_str!("origin.py").as_bytes())?;
+    let addresses = addresses.join(" ");
+    place.start(
+        name,
+        &format!("exec ip netns exec origin python3 {script} {PORT} {bytes} {addresses}"),
+    )
+}

@@ -8,10 +8,16 @@ mod configuration;
 mod dhcp;
 mod dns;
 mod documents;
+mod forms;
 mod manifest;
+mod names;
 mod network;
 mod openflow;
+mod pictures;
+mod portal;
+mod radius;
 mod start_info;
+mod tokens;
 mod xenstore;
 
 /// All of them.
@@ -22,9 +28,15 @@ pub const TARGETS: &[Target] = &[
     dhcp::TARGET,
     dns::TARGET,
     documents::TARGET,
+    forms::TARGET,
     manifest::TARGET,
+    names::TARGET,
     network::TARGET,
     openflow::TARGET,
+    pictures::TARGET,
+    portal::TARGET,
+    radius::TARGET,
     start_info::TARGET,
+    tokens::TARGET,
     xenstore::TARGET,
 ];

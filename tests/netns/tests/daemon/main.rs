@@ -2,9 +2,7 @@
 //! intercepted flow is served, and what was not granted is denied. Domains are processes. Needs
 //! root, as `tests/netns` says.
 
-mod hostile;
 mod names;
-mod replicas;
 mod site;
 
 use std::io::{BufRead as _, BufReader};

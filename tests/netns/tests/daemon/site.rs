@@ -12,7 +12,7 @@ use manifest::{
     ApplicationNumber, Claims, Device, Digest, Grant, ImageDescriptor, Manifest, Serial, Signed,
     SigningKey, Timestamp, Token,
 };
-use netns::{BRIDGE, Host, Switch};
+use netns::{BRIDGE, Host, Switch, programs_are_built};
 use serde_json::{Value, json};
 
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
@@ -223,19 +223,19 @@ impl<'a> Daemon<'a> {
 
 /// The daemon's program, built as it is now.
 fn edgecloudd() -> Outcome<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args([
+    if !programs_are_built() {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let arguments = [
             "build",
             "--quiet",
             "--package",
             "edgecloudd",
             "--bin",
             "edgecloudd",
-        ])
-        .status()?;
-    if !built.success() {
-        return Err("edgecloudd cannot be built".into());
+        ];
+        if !Command::new(cargo).args(arguments).status()?.success() {
+            return Err("edgecloudd cannot be built".into());
+        }
     }
     let beside = Path::new(EDGE).parent().ok_or("the program lies nowhere")?;
     Ok(beside.join("edgecloudd"))

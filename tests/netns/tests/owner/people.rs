@@ -54,7 +54,7 @@ impl<'a> People<'a> {
     }
 }
 
-fn told(mac: [u8; 6]) -> String {
+pub(crate) fn told(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use edgecloudd::accounting::{Amount, Delta, Seen, advance};
-use edgecloudd::ovs::{Event, Handle};
-use netns::Switch;
+use edgecloudd::ovs::{Event, Handle, settled};
+use netns::{Switch, WorldError};
 use openflow::PortNumber;
 
-use crate::people::{People, Talk};
-use crate::site::{CLIENT, ORIGIN, Outcome, PHOTOS, block_on, photos, state};
+use crate::people::{People, Talk, told};
+use crate::site::{CLIENT, ORIGIN, Outcome, PHOTOS, block_on, photos, replica_mac, state};
 use crate::{owner, until};
 
 /// The port that the photo site intercepts, and one that it does not.
@@ -123,6 +123,31 @@ fn a_revoked_application_is_cut_and_nobody_else_is() -> Outcome {
 }
 
 #[test]
+fn once_settled_the_datapath_remembers_no_replica_that_went() -> Outcome {
+    let switch = Switch::start()?;
+    let people = People::plug(&switch)?;
+    block_on(async {
+        let handle = owner(&switch);
+        handle.apply(Arc::new(state(photos()))).await?;
+        let mut speaking = Speaking::begin(&people)?;
+        assert!(speaking.both()?);
+        let rewritten = || -> Result<bool, WorldError> {
+            let remembered = switch.appctl(&["dpctl/dump-flows"])?;
+            let mut actions = remembered
+                .lines()
+                .filter_map(|flow| flow.split_once("actions:"));
+            let replica = told(replica_mac(1));
+            Ok(actions.any(|(_, actions)| actions.contains(&replica)))
+        };
+        assert!(rewritten()?);
+        handle.apply(Arc::new(state(Vec::new()))).await?;
+        settled(switch.directory()).await?;
+        assert!(!rewritten()?);
+        Ok(())
+    })
+}
+
+#[test]
 fn what_is_accounted_is_what_the_ports_counted() -> Outcome {
     let switch = Switch::start()?;
     let people = People::plug(&switch)?;
@@ -142,14 +167,15 @@ fn what_is_accounted_is_what_the_ports_counted() -> Outcome {
                 handle.apply(Arc::new(state(more))).await?;
                 handle.apply(Arc::new(state(photos()))).await?;
             }
-            settle(&switch)?;
+            // The datapath counts, and adds it to the flows a little later.
+            settled(switch.directory()).await?;
             let (next, deltas) = advance(&seen, &handle.counters().await?);
             total = add(total, &deltas);
             seen = next;
         }
         drop(speaking);
-        settled(&people)?;
-        settle(&switch)?;
+        quiet(&people)?;
+        settled(switch.directory()).await?;
         handle.apply(Arc::new(state(Vec::new()))).await?;
         let (_, deltas) = advance(&seen, &handle.counters().await?);
         total = add(total, &deltas);
@@ -184,17 +210,8 @@ async fn at_replica(handle: &Handle) -> Result<Amount, Box<dyn std::error::Error
     })
 }
 
-/// The userspace datapath counts, and adds it to the flows a little later: this waits for that.
-fn settle(switch: &Switch) -> Outcome {
-    // A pass that had begun may have missed what came since: the second has not.
-    for _ in 0..2 {
-        switch.appctl(&["revalidator/wait"])?;
-    }
-    Ok(())
-}
-
 /// Waits until the client's connections have ended in both directions.
-fn settled(people: &People<'_>) -> Outcome {
+fn quiet(people: &People<'_>) -> Outcome {
     let open = format!("while ss -Htn dst {CLIENT} | grep -qv TIME-WAIT; do sleep 0.05; done");
     people.replica.run(&["timeout", "20", "sh", "-c", &open])?;
     Ok(())

@@ -34,8 +34,8 @@ struct Event {
     again: bool,
 }
 
-/// Names of a photograph's files, by its SHA-256.
-type Photos = BTreeMap<String, Vec<String>>;
+/// A photograph's files, with their lengths, by its SHA-256.
+type Photos = BTreeMap<String, Vec<(String, usize)>>;
 
 #[derive(Debug, Default)]
 struct Contents {
@@ -75,13 +75,13 @@ impl Album {
     ) -> io::Result<()> {
         let mut contents = self.contents();
         let names = contents.photos.get(photo);
-        let again = names.is_some_and(|names| names.iter().any(|known| known == name));
+        let again = names.is_some_and(|names| names.iter().any(|(known, _)| known == name));
         if !again {
             let directory = self.directory.join(photo);
             std::fs::create_dir_all(&directory)?;
             std::fs::write(directory.join(name), bytes)?;
             let names = contents.photos.entry(photo.to_owned()).or_default();
-            names.push(name.to_owned());
+            names.push((name.to_owned(), bytes.len()));
         }
         if contents.events.len() == EVENTS_MAX {
             contents.events.remove(0);
@@ -104,7 +104,7 @@ impl Album {
             .photos
             .get(photo)?
             .iter()
-            .any(|known| known == name);
+            .any(|(known, _)| known == name);
         known.then(|| std::fs::read(self.directory.join(photo).join(name)).ok())?
     }
 
@@ -121,9 +121,10 @@ impl Album {
             page += "<p>No photographs yet.</p>\n";
         }
         for (photo, names) in &contents.photos {
-            let has_original = names.iter().any(|name| name == "original");
-            let shown = names.iter().find(|name| *name != "original");
-            let shown = shown.map_or("original", String::as_str);
+            let has_original = names.iter().any(|(name, _)| name == "original");
+            let thumbnails = names.iter().filter(|(name, _)| name != "original");
+            let shown = thumbnails.max_by_key(|(_, bytes)| *bytes);
+            let shown = shown.map_or("original", |(name, _)| name);
             let (state, note) = match has_original {
                 true => ("whole", "original is here"),
                 false => ("coming", "original is on its way"),
@@ -131,7 +132,7 @@ impl Album {
             let short = photo.get(..8).unwrap_or_default();
             let _ = writeln!(
                 page,
-                "<figure class={state}><img src=\"/photos/{photo}/{shown}\" alt=\"photograph {short}\">\
+                "<figure class={state}><img src=\"photos/{photo}/{shown}\" alt=\"photograph {short}\">\
                  <figcaption>{short} · {note}</figcaption></figure>"
             );
         }

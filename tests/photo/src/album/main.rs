@@ -1,5 +1,5 @@
-//! `photo-site DIRECTORY ADDRESS:PORT`: a small photo site, the origin of the demo and of its
-//! scenario.
+//! `photo-site DIRECTORY ADDRESS:PORT CERTIFICATE KEY`: a small photo site over HTTPS, the origin of
+//! the demo and of its scenario. Certificate and key are files, PEM.
 //!
 //! | request | does |
 //! |---|---|
@@ -16,6 +16,7 @@
 
 mod album;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -26,6 +27,7 @@ use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart, Path, Query, 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
+use axum_server::tls_rustls::RustlsConfig;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -36,10 +38,11 @@ const BODY_BYTES_MAX: usize = 128 << 20;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let (Some(directory), Some(address)) = (arguments.next(), arguments.next()) else {
-        anyhow::bail!("usage: photo-site DIRECTORY ADDRESS:PORT");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [directory, address, certificate, key] = arguments.as_slice() else {
+        anyhow::bail!("usage: photo-site DIRECTORY ADDRESS:PORT CERTIFICATE KEY");
     };
+    let address: SocketAddr = address.parse().context("the address is no ADDRESS:PORT")?;
     let album = Arc::new(Album::open(directory.into())?);
     let service = Router::new()
         .route("/", get(page))
@@ -50,11 +53,16 @@ async fn main() -> Result<()> {
         .route("/thumbnails", post(thumbnail))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(album);
-    let listener = tokio::net::TcpListener::bind(&address).await;
-    let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
-    println!("photo-site: http on {address}");
-    axum::serve(listener, service).await?;
-    Ok(())
+    // Fails only if there is one already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let tls = RustlsConfig::from_pem_file(certificate, key)
+        .await
+        .with_context(|| format!("{certificate} and {key} cannot be served"))?;
+    println!("photo-site: https on {address}");
+    axum_server::bind_rustls(address, tls)
+        .serve(service.into_make_service())
+        .await
+        .with_context(|| format!("cannot listen on {address}"))
 }
 
 type Shared = State<Arc<Album>>;

@@ -6,6 +6,7 @@
 mod photographs;
 mod report;
 mod run;
+mod screenshots;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +30,9 @@ struct Arguments {
     /// Use the machine that `cargo xtask testbed up` keeps; what an interruption leaves stays there
     #[arg(long)]
     kept: bool,
+    /// Take no pictures of the pages
+    #[arg(long)]
+    no_screenshots: bool,
     /// The backhaul's rate, each way
     #[arg(long, default_value_t = 2000, value_name = "N")]
     kbit_per_s: u32,
@@ -84,6 +88,9 @@ fn demo() -> Result<()> {
     };
     let page = report::write(&output, &photos, &backhaul, &results)?;
     print!("{}", report::text(&photos, &results));
+    if !arguments.no_screenshots {
+        screenshots::take(&output, photos.len())?;
+    }
     println!(
         "\n{} (after {:.0} s)",
         page.display(),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use photo::Photo;
+use serde_json::json;
 use site::Backhaul;
 
 use crate::run::{Results, Run};
@@ -76,6 +77,32 @@ pub(crate) fn text(photos: &[Photo], results: &Results) -> String {
     text
 }
 
+/// Everything in numbers, for programs: `figures.json`.
+fn figures(photos: &[Photo], results: &Results) -> serde_json::Value {
+    let named = |run: &Run, index: usize, photo: &Photo| {
+        let [answered, seen, whole] = times(run, index, photo);
+        json!({"answered_s": answered, "seen_s": seen, "whole_s": whole})
+    };
+    let photographs: Vec<_> = photos
+        .iter()
+        .enumerate()
+        .map(|(index, photo)| {
+            json!({
+                "name": photo.name,
+                "bytes": photo.bytes,
+                "without": named(&results.direct, index, photo),
+                "with": named(&results.edge, index, photo),
+            })
+        })
+        .collect();
+    json!({
+        "world": results.world,
+        "photographs": photographs,
+        "answered_sooner": sooner(photos, results, 0),
+        "seen_sooner": sooner(photos, results, 1),
+    })
+}
+
 /// Writes the page and its pictures; the page's path.
 pub(crate) fn write(
     output: &Path,
@@ -83,30 +110,37 @@ pub(crate) fn write(
     backhaul: &Backhaul,
     results: &Results,
 ) -> Result<PathBuf> {
-    for (id, picture) in &results.thumbnails {
-        std::fs::write(output.join(format!("{id}.jpg")), picture)?;
+    let album = output.join("album");
+    // Of an earlier run.
+    drop(std::fs::remove_dir_all(&album));
+    for (id, name, picture) in &results.thumbnails {
+        let folder = album.join("photos").join(id);
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join(name), picture)?;
     }
-    let netem = match results.has_netem {
-        true => format!(
-            "{} ms there and back, {} % lost",
-            backhaul.round_trip_ms, backhaul.loss_percent
-        ),
-        false => "without delay and loss, for which this kernel has no netem".to_owned(),
-    };
+    std::fs::write(album.join("index.html"), &results.album)?;
+    let figures = serde_json::to_vec_pretty(&figures(photos, results))?;
+    std::fs::write(output.join("figures.json"), figures)?;
+    let plot = plot(photos, results);
+    std::fs::write(output.join("plot.svg"), &plot)?;
     let mut page = format!(
-        "{HEAD}<h1>Photographs over a poor backhaul</h1>\n<p>{} photographs, {} kbit/s, {netem}; \
-         world: {}.</p>\n",
+        "{HEAD}<h1>Photographs over a poor backhaul</h1>\n<p>{} photographs, {} kbit/s, {} ms there \
+         and back, {} % lost; world: {}.</p>\n",
         photos.len(),
         backhaul.kbit_per_s,
+        backhaul.round_trip_ms,
+        backhaul.loss_percent,
         results.world
     );
-    page += &plot(photos, results);
-    page += "<h2>As the site shows them</h2><div class=album>\n";
-    for photo in photos {
+    page += &plot;
+    page += "<h2>As the site shows them</h2><p>The site's \
+             <a href=\"album/index.html\">own page</a> when the phone had its last answer.</p>\
+             <div class=album>\n";
+    for (photo, (id, file, _)) in photos.iter().zip(&results.thumbnails) {
         let _ = writeln!(
             page,
-            "<figure><img src=\"{}.jpg\" alt=\"{name}\"><figcaption>{name}</figcaption></figure>",
-            photo.id,
+            "<figure><img src=\"album/photos/{id}/{file}\" alt=\"{name}\">\
+             <figcaption>{name}</figcaption></figure>",
             name = escaped(&photo.name)
         );
     }
@@ -137,35 +171,33 @@ body{font:16px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:62rem;paddin
 figcaption{font-size:.8rem}pre{background:#f4f4f2;padding:.8rem;overflow:auto;font-size:.8rem}\
 svg{width:100%;height:auto}</style>\n";
 
-/// Three bars for each photograph and run, on one scale.
+/// Two bars for each photograph and run, on one scale, and when the original came: later, as is meant.
 fn plot(photos: &[Photo], results: &Results) -> String {
     const LEFT: f64 = 210.0;
-    const WIDTH: f64 = 700.0;
+    const WIDTH: f64 = 560.0;
     const ROW: f64 = 54.0;
     let runs = [("without", &results.direct), ("with", &results.edge)];
     let longest = photos
         .iter()
         .enumerate()
         .flat_map(|(index, photo)| runs.map(|(_, run)| times(run, index, photo)))
-        .flatten()
+        .flat_map(|[answered, seen, _]| [answered, seen])
         .flatten()
         .fold(1.0, f64::max);
     let height = ROW * photos.len() as f64 + 40.0;
     let mut svg = format!(
-        "<svg viewBox=\"0 0 960 {height}\" role=img aria-label=\"seconds until the answer, the first \
-         picture and the original\" font-size=12>\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 960 {height}\" \
+         font-family=\"sans-serif\" role=\"img\" aria-label=\"seconds until the answer, the first \
+         picture and the original\" font-size=\"12\">\n"
     );
-    let colours = ["#2a6f97", "#f4a259", "#9aa5b1"];
-    let names = [
-        "phone answered",
-        "to be seen on the site",
-        "original on the site",
-    ];
+    let colours = ["#2a6f97", "#f4a259"];
+    let names = ["phone answered", "to be seen on the site"];
     for (place, (colour, name)) in colours.iter().zip(names).enumerate() {
         let x = LEFT + place as f64 * 190.0;
         let _ = writeln!(
             svg,
-            "<rect x={x} y=6 width=12 height=12 fill=\"{colour}\" /><text x={} y=16>{name}</text>",
+            "<rect x=\"{x}\" y=\"6\" width=\"12\" height=\"12\" fill=\"{colour}\"/>\
+             <text x=\"{}\" y=\"16\">{name}</text>",
             x + 18.0
         );
     }
@@ -173,7 +205,7 @@ fn plot(photos: &[Photo], results: &Results) -> String {
         let top = 32.0 + ROW * index as f64;
         let _ = writeln!(
             svg,
-            "<text x=0 y={}>{}</text>",
+            "<text x=\"0\" y=\"{}\">{}</text>",
             top + 22.0,
             escaped(&photo.name)
         );
@@ -181,25 +213,37 @@ fn plot(photos: &[Photo], results: &Results) -> String {
             let top = top + row as f64 * 24.0;
             let _ = writeln!(
                 svg,
-                "<text x={} y={} text-anchor=end fill=\"#666\">{label}</text>",
+                "<text x=\"{}\" y=\"{}\" text-anchor=\"end\" fill=\"#666\">{label}</text>",
                 LEFT - 6.0,
                 top + 14.0
             );
-            for (bar, time) in times(run, index, photo).into_iter().enumerate() {
+            let [answered, seen, whole] = times(run, index, photo);
+            let mut end = 0.0_f64;
+            for (bar, time) in [answered, seen].into_iter().enumerate() {
                 let Some(time) = time else { continue };
+                let length = (time / longest * WIDTH).max(1.0);
+                end = end.max(length);
                 let _ = writeln!(
                     svg,
-                    "<rect x={LEFT} y={} width={:.1} height=6 fill=\"{}\"><title>{time:.1} s</title></rect>",
-                    top + 2.0 + bar as f64 * 6.5,
-                    (time / longest * WIDTH).max(1.0),
+                    "<rect x=\"{LEFT}\" y=\"{}\" width=\"{length:.1}\" height=\"8\" \
+                     fill=\"{}\"><title>{time:.1} s</title></rect>",
+                    top + 2.0 + bar as f64 * 8.5,
                     colours[bar]
                 );
             }
+            let _ = writeln!(
+                svg,
+                "<text x=\"{:.0}\" y=\"{}\" fill=\"#666\">{} s; original after {} s</text>",
+                LEFT + end + 8.0,
+                top + 15.0,
+                shown(answered),
+                shown(whole)
+            );
         }
     }
     let _ = writeln!(
         svg,
-        "<text x={} y={} text-anchor=end fill=\"#666\">{longest:.0} s</text></svg>",
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\" fill=\"#666\">{longest:.0} s</text></svg>",
         LEFT + WIDTH,
         height - 2.0
     );

@@ -23,15 +23,16 @@ pub(crate) struct Run {
 #[derive(Debug)]
 pub(crate) struct Results {
     pub(crate) world: &'static str,
-    pub(crate) has_netem: bool,
     pub(crate) direct: Run,
     pub(crate) edge: Run,
     /// `edgecloud ps`, `edgecloud flows` and `edgecloud accounts`.
     pub(crate) domains: String,
     pub(crate) flows: String,
     pub(crate) accounts: String,
-    /// The album's thumbnails: photograph and picture.
-    pub(crate) thumbnails: Vec<(String, Vec<u8>)>,
+    /// The site's page when the phone had its last answer.
+    pub(crate) album: String,
+    /// The album's thumbnails: photograph, name and picture.
+    pub(crate) thumbnails: Vec<(String, String, Vec<u8>)>,
 }
 
 /// `output` is where the appliances' logs go.
@@ -47,12 +48,9 @@ pub(crate) fn run(
     };
     println!("demo: building, and setting the scene ({world})");
     let mut scene = Scene::set(place, backhaul)?;
-    if !scene.network.has_netem {
-        println!("demo: this kernel has no netem: the backhaul is slow, but neither far nor lossy");
-    }
     scene.load_phone(photos)?;
     println!("demo: straight to the site, without EdgeCloud");
-    let direct = play(&scene, photos, backhaul, Duration::ZERO)?;
+    let (direct, _) = play(&scene, photos, backhaul, Duration::ZERO)?;
     println!("demo: launching uploader and thumbnailer from signed manifests");
     scene.open_album()?;
     let cheap_after = cheap_after(photos, place.is_xen());
@@ -69,40 +67,47 @@ pub(crate) fn run(
             scene.operator.edgecloud(&format!("logs {name}"))?,
         )?;
     }
-    let edge = played?;
+    let (edge, album) = played?;
     let thumbnails = thumbnails(place, photos, &edge.events)?;
     Ok(Results {
         world,
-        has_netem: scene.network.has_netem,
         direct,
         edge,
         domains: scene.operator.edgecloud("ps")?,
         flows: scene.operator.edgecloud("flows")?,
         accounts: scene.operator.edgecloud("accounts")?,
+        album,
         thumbnails,
     })
 }
 
-/// What the album that is open shows: of each photograph the thumbnail, if it has one.
+/// What the album that is open shows: of each photograph the largest thumbnail, if it has one.
 fn thumbnails(
     place: &Place<'_>,
     photos: &[Photo],
     events: &[Event],
-) -> Result<Vec<(String, Vec<u8>)>> {
+) -> Result<Vec<(String, String, Vec<u8>)>> {
     let folder = place.run("ls -d \"$HERE\"/album-* | sort -V | tail -n 1")?;
     let read = |photo: &Photo| {
         let has = |event: &&Event| event.photo == photo.id && event.kind == "thumbnail";
         let name = events
             .iter()
-            .find(has)
+            .filter(has)
+            .max_by_key(|event| event.bytes)
             .map_or("original", |event| event.name.as_str());
         let file = format!("{}/{}/{name}", folder.trim(), photo.id);
-        Ok((photo.id.clone(), place.read(&file)?))
+        Ok((photo.id.clone(), name.to_owned(), place.read(&file)?))
     };
     photos.iter().map(read).collect()
 }
 
-fn play(scene: &Scene<'_>, photos: &[Photo], backhaul: &Backhaul, cheap: Duration) -> Result<Run> {
+/// Also gives the album's page when the phone had its last answer.
+fn play(
+    scene: &Scene<'_>,
+    photos: &[Photo],
+    backhaul: &Backhaul,
+    cheap: Duration,
+) -> Result<(Run, String)> {
     let (_, phone_before) = scene.network.bytes("phone", "eth0")?;
     let (site_before, _) = scene.network.bytes("origin", "eth0")?;
     let mut taken = Vec::new();
@@ -123,6 +128,7 @@ fn play(scene: &Scene<'_>, photos: &[Photo], backhaul: &Backhaul, cheap: Duratio
         );
         taken.push(seen);
     }
+    let album = scene.album_page()?;
     let all = photos.iter().map(|photo| photo.bytes).sum();
     let events = scene.wait_for_originals(photos, limit(all, backhaul) + cheap, |event| {
         let photo = photos.iter().find(|photo| photo.id == event.photo);
@@ -134,12 +140,13 @@ fn play(scene: &Scene<'_>, photos: &[Photo], backhaul: &Backhaul, cheap: Duratio
     })?;
     let (_, phone_after) = scene.network.bytes("phone", "eth0")?;
     let (site_after, _) = scene.network.bytes("origin", "eth0")?;
-    Ok(Run {
+    let run = Run {
         taken,
         events,
         from_phone: phone_after - phone_before,
         into_site: site_after - site_before,
-    })
+    };
+    Ok((run, album))
 }
 
 /// When the link becomes cheap: a demo has no patience until the night. Long enough for launching

@@ -3,31 +3,39 @@
 mod edge;
 mod evening;
 mod nginx;
+mod shared;
 
 use crate::image::CACHE;
 use crate::scenario::Scenario;
 
 use edge::Edge;
 
+type Body = fn(&Edge<'_>) -> anyhow::Result<()>;
+
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    [
+    let both: [(&str, Body); 3] = [
         (
             "cache: in front of nginx: hits, crowds, ranges, and an origin that is gone",
-            nginx::in_front as fn(&Edge<'_>) -> anyhow::Result<()>,
+            nginx::in_front,
         ),
         (
             "cache: nothing is smuggled through it to nginx",
-            nginx::smuggling as fn(&Edge<'_>) -> anyhow::Result<()>,
+            nginx::smuggling,
         ),
         (
-            "cache: an evening of television",
-            evening::evening as fn(&Edge<'_>) -> anyhow::Result<()>,
+            "cache: publishers who share it, with TLS, IPv6, films in slices and purges of their own",
+            shared::shared,
         ),
-    ]
-    .into_iter()
-    .map(|(name, body)| {
+    ];
+    let both = both.into_iter().map(|(name, body)| {
         Scenario::on_xen(name, &[CACHE], move |xen| body(&Edge::on_xen(xen)?))
             .and_as_process(move |processes| body(&Edge::of_processes(processes)?))
-    })
-    .collect()
+    });
+    let evening = Scenario::on_xen("cache: an evening of television", &[CACHE], |xen| {
+        evening::evening(&Edge::on_xen(xen)?)
+    });
+    let evening = evening
+        .and_as_process(|processes| evening::evening(&Edge::of_processes(processes)?))
+        .long_on_xen(9);
+    both.chain([evening]).collect()
 }

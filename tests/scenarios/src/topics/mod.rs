@@ -16,6 +16,7 @@ pub(crate) mod photo;
 pub(crate) mod programs;
 pub(crate) mod random;
 pub(crate) mod service;
+pub(crate) mod station;
 pub(crate) mod uploader;
 
 use anyhow::{Result, ensure};

@@ -9,7 +9,7 @@ use crate::process::Processes;
 use crate::scenario::Scenario;
 
 /// The guests, their arguments and the memory they get in MiB.
-const PROGRAMS: [(&str, &str, u32); 9] = [
+const PROGRAMS: [(&str, &str, u32); 10] = [
     ("collections", "", 128),
     ("threads", "", 64),
     ("panics", "", 64),
@@ -19,6 +19,7 @@ const PROGRAMS: [(&str, &str, u32); 9] = [
     ("memory", "128", 128),
     ("random", "", 64),
     ("lifecycle", "greeting", 64),
+    ("sockets", "", 64),
 ];
 
 /// Address space that a process wants beside the memory of a domain: 64 MiB of heap for each thread.

@@ -61,7 +61,11 @@ fn may_depend(from: &str, on: &str) -> bool {
     match from.split('/').next().unwrap_or_default() {
         "runtime" => false,
         "appliances" => any_of(&["appliances/common"]),
-        "controller" => any_of(&["controller/manifest", "controller/openflow"]),
+        "controller" => any_of(&[
+            "controller/full-disk",
+            "controller/manifest",
+            "controller/openflow",
+        ]),
         // These two take the runtime as the ordinary library that it is without its C symbols.
         "tests" => ["tests/fuzz", "tests/tcp"].contains(&from) || !within(on, "runtime"),
         "xtask" => any_of(&["tests/testbed", "controller"]),

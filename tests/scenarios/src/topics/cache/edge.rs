@@ -5,6 +5,8 @@
 //!   10.0.0.1 ──────────── bridge, or one namespace ──────────────── 10.0.0.9
 //!                                 └── cache 10.0.0.2
 //! ```
+//! and the same with fd00::1, fd00::9 and fd00::2.
+//!
 //! On Xen the cache is a domain and the rest lies in dom0; as a process it lives among the viewers.
 
 use std::process::Command;
@@ -21,8 +23,10 @@ use crate::topics::network::site::Site;
 use crate::xen::{LIMIT, Xen};
 
 pub(super) const ORIGIN: &str = "10.0.0.9";
+pub(super) const ORIGIN_V6: &str = "[fd00::9]";
 /// Where the cache answers.
 pub(super) const CACHE_ADDRESS: &str = "10.0.0.2";
+pub(super) const CACHE_ADDRESS_V6: &str = "[fd00::2]";
 /// The memory of images/cache.toml.
 const MEMORY_MIB: u32 = 128;
 /// A command that takes longer hangs.
@@ -72,7 +76,9 @@ impl<'w> Edge<'w> {
              ip link add eth0 netns {viewers} type veth peer name eth0 netns {viewers}o
              ip -n {viewers} link set lo up; ip -n {viewers} link set eth0 up
              ip -n {viewers} address add 10.0.0.1/24 dev eth0
-             ip -n {viewers} address add {CACHE_ADDRESS}/32 dev lo"
+             ip -n {viewers} address add {CACHE_ADDRESS}/32 dev lo
+             ip -n {viewers} address add fd00::1/64 dev eth0 nodad
+             ip -n {viewers} address add fd00::2/128 dev lo"
         );
         Self::make(World::Processes(processes), viewers, &link)
     }
@@ -90,7 +96,8 @@ impl<'w> Edge<'w> {
             "set -e; mkdir {folder}; ip netns add {origin}
              {link}
              ip -n {origin} link set lo up; ip -n {origin} link set eth0 up
-             ip -n {origin} address add {ORIGIN}/24 dev eth0"
+             ip -n {origin} address add {ORIGIN}/24 dev eth0
+             ip -n {origin} address add fd00::9/64 dev eth0 nodad"
         ))?;
         Ok(edge)
     }

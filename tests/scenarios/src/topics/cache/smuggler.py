@@ -72,9 +72,9 @@ PAYLOADS += [
 
 def answer(payload):
     with socket.create_connection((sys.argv[1], 80), timeout=20) as client:
-        client.sendall(payload)
-        client.shutdown(socket.SHUT_WR)
         try:
+            client.sendall(payload)
+            client.shutdown(socket.SHUT_WR)  # Who refused before it had all has reset the connection by now.
             first = client.recv(65536)
             while client.recv(65536):
                 pass
