@@ -10,10 +10,13 @@ mod boot;
 mod cache;
 mod comparison;
 mod config;
+mod controller;
 mod disk;
 mod guests;
 mod http;
 mod net;
+mod openflow;
+mod photo;
 mod site;
 mod thumbnail;
 mod upload;
@@ -27,7 +30,7 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 enum Benchmark {
-    /// The auth proxy's tokens, sessions and forged tokens, on one core
+    /// The auth proxy's tokens and sessions on one core; logins, floods and throughput at its gate
     Auth,
     /// From `xl create` to the first line of `main`; image size, least memory, idle time
     Boot(boot::Options),
@@ -41,8 +44,18 @@ enum Benchmark {
     Cache(cache::Options),
     /// The cache's memory tier against TinyUFO
     Hitratio,
+    /// Flows set up a second by our codec and session as a learning switch, beside two controllers
+    Openflow(openflow::Options),
+    /// 20,000 flows compiled and installed in a running Open vSwitch, beside ovs-ofctl
+    Reconcile(controller::Options),
+    /// Requests through an appliance's redirect, beside requests straight through the same switch
+    Redirect(controller::InWorld),
+    /// From a revocation to silence on a live connection
+    Revoke(controller::Options),
     /// A photograph to a thumbnail, beside sharp: rate and quality
     Thumbnail(thumbnail::Options),
+    /// Photographs to a photo site over a poor backhaul, beside uploads straight to the site
+    Photo(photo::Options),
     /// What the uploader takes in, durably, beside npm's @tus/server
     Upload(upload::Options),
     /// Our TCP beside smoltcp's, on one simulated link
@@ -52,15 +65,23 @@ enum Benchmark {
 /// Runs the command.
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     match options.benchmark {
-        Benchmark::Auth => comparison::run(comparison::AUTH),
+        Benchmark::Auth => {
+            comparison::run(comparison::AUTH)?;
+            comparison::run(comparison::GATE)
+        }
         Benchmark::Boot(options) => boot::run(&options),
         Benchmark::Disk(options) => disk::run(&options),
         Benchmark::Net(options) => net::run(&options),
         Benchmark::Http(options) => http::run(&options),
         Benchmark::Cache(options) => cache::run(&options),
         Benchmark::Hitratio => comparison::run(comparison::HIT_RATIO),
+        Benchmark::Openflow(options) => openflow::run(&options),
+        Benchmark::Reconcile(options) => controller::reconcile(&options),
+        Benchmark::Redirect(options) => controller::redirect(&options),
+        Benchmark::Revoke(options) => controller::revoke(&options),
         Benchmark::Thumbnail(options) => thumbnail::run(&options),
         Benchmark::Upload(options) => upload::run(&options),
+        Benchmark::Photo(options) => photo::run(&options),
         Benchmark::Tcp => comparison::run(comparison::TCP),
     }
 }

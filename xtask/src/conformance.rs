@@ -3,6 +3,9 @@
 //! npm's `http-cache-tests` goes through the cache to its own origin server. The table,
 //! `tests/conformance/http-cache-tests.txt`, has a line for each test; one that passed there must
 //! pass again, so results only improve. A test counts as passed if those that it depends on have.
+//! Others' test pictures go through the thumbnailer the same way ([`pictures`]).
+
+mod pictures;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,6 +18,8 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::succeed::succeed;
 
 /// The suite, by the release that the table is of.
 const SUITE: &str = "http-cache-tests@0.4.5";
@@ -86,8 +91,9 @@ pub(crate) fn run(options: Options) -> Result<()> {
         );
     }
     let held = known.values().filter(|passed| **passed).count() - lost.len();
-    println!("{held} passed, {} failed", lost.len());
-    if !lost.is_empty() {
+    let (shown, worse) = pictures::run(&root, options.update)?;
+    println!("{} passed, {} failed", held + shown, lost.len() + worse);
+    if !lost.is_empty() || worse > 0 {
         std::process::exit(1); // The last line is said already.
     }
     Ok(())
@@ -108,16 +114,6 @@ fn install(root: &Path) -> Result<PathBuf> {
     npm.arg("--prefix").arg(&folder);
     succeed(&mut npm, "install the suite (apt-get install nodejs npm)")?;
     Ok(folder.join("node_modules/http-cache-tests"))
-}
-
-fn succeed(command: &mut Command, what: &str) -> Result<()> {
-    let context = || format!("cannot {what}");
-    let status = command
-        .stdout(Stdio::null())
-        .status()
-        .with_context(context)?;
-    ensure!(status.success(), "cannot {what}: {status}");
-    Ok(())
 }
 
 fn list(suite: &Path) -> Result<Vec<Test>> {

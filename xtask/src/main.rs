@@ -9,6 +9,7 @@ mod conformance;
 mod demo;
 mod fuzz;
 mod image;
+mod succeed;
 mod symbolize;
 mod test;
 mod testbed;

@@ -7,10 +7,10 @@
 
 mod packages;
 
-pub(crate) use packages::install_missing as install_packages;
+pub(crate) use packages::{install_missing as install_packages, install_missing_of};
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -23,6 +23,9 @@ pub(crate) struct Options {
     /// Only these tests: the crates' own, or the scenarios in one of the worlds
     #[arg(long, value_enum)]
     only: Option<Part>,
+    /// Also the scenarios that take many minutes on an emulated Xen
+    #[arg(long)]
+    long: bool,
     /// Only tests and scenarios whose name contains this; leaves out format and lints
     filter: Option<String>,
 }
@@ -38,69 +41,92 @@ enum Part {
     Xen,
 }
 
-/// One cargo command, whose output is counted.
+/// One command, whose output is counted.
 struct Step {
     part: Part,
     title: &'static str,
-    /// The arguments of cargo, separated by blanks.
-    cargo: &'static str,
+    command: Run,
     /// Makes sense with a filter, which then is its last argument.
     takes_filter: bool,
 }
 
-const STEPS: [Step; 9] = [
+/// A command's words, separated by blanks.
+#[derive(Clone, Copy)]
+enum Run {
+    /// Cargo's arguments.
+    Cargo(&'static str),
+    /// Of a program of the workspace, after [`BUILD`]. `cargo run` would compile most of what it
+    /// needs once more: for one package alone its dependencies have other features.
+    Built(&'static str),
+}
+
+/// Makes the programs that [`Run::Built`], unit tests and scenarios start, and the unit tests.
+const BUILD: &str = "build --quiet --workspace --all-targets --locked";
+
+/// Tells tests that the workspace's programs are built: `tests/netns/src/programs.rs`.
+const PROGRAMS_ARE_BUILT: &str = "EDGECLOUD_PROGRAMS_ARE_BUILT";
+
+const STEPS: [Step; 10] = [
     Step {
         part: Part::Unit,
         title: "format",
-        cargo: "fmt --all --check",
+        command: Run::Cargo("fmt --all --check"),
         takes_filter: false,
     },
     Step {
         part: Part::Unit,
         title: "lints",
-        cargo: "clippy --quiet --workspace --all-targets --locked -- -D warnings",
+        command: Run::Cargo("clippy --quiet --workspace --all-targets --locked -- -D warnings"),
         takes_filter: false,
     },
     Step {
         part: Part::Unit,
         title: "lints of the fuzz targets",
-        cargo: "clippy --quiet --package fuzz --features targets --locked -- -D warnings",
+        command: Run::Cargo(
+            "clippy --quiet --package fuzz --features targets --locked -- -D warnings",
+        ),
+        takes_filter: false,
+    },
+    Step {
+        part: Part::Unit,
+        title: "programs",
+        command: Run::Cargo(BUILD),
         takes_filter: false,
     },
     Step {
         part: Part::Unit,
         title: "unit tests and rules",
-        cargo: "test --quiet --workspace --all-targets --no-fail-fast --locked",
+        command: Run::Cargo("test --quiet --workspace --all-targets --no-fail-fast --locked"),
         takes_filter: true,
     },
     Step {
         part: Part::Unit,
         title: "examples in the documentation",
-        cargo: "test --quiet --workspace --doc --no-fail-fast --locked",
+        command: Run::Cargo("test --quiet --workspace --doc --no-fail-fast --locked"),
         takes_filter: true,
     },
     Step {
         part: Part::Unit,
         title: "fuzz targets, some thousand inputs each",
-        cargo: "run --quiet --package xtask --locked -- fuzz --check",
+        command: Run::Built("xtask fuzz --check"),
         takes_filter: false,
     },
     Step {
         part: Part::Unit,
         title: "outside suites, against a table of what passes",
-        cargo: "run --quiet --package xtask --locked -- conformance",
+        command: Run::Built("xtask conformance"),
         takes_filter: false,
     },
     Step {
         part: Part::Netns,
         title: "scenarios as Linux processes",
-        cargo: "run --quiet --package scenarios --locked -- --world netns",
+        command: Run::Built("scenarios --world netns"),
         takes_filter: true,
     },
     Step {
         part: Part::Xen,
         title: "scenarios on Xen",
-        cargo: "run --quiet --package scenarios --locked -- --world xen",
+        command: Run::Built("scenarios --world xen"),
         takes_filter: true,
     },
 ];
@@ -119,6 +145,8 @@ pub(crate) fn run(options: Options) -> Result<()> {
     if options.only != Some(Part::Xen) {
         packages::install_missing()?;
     }
+    // A part alone builds what it needs and no more.
+    let is_whole = options.only.is_none() && options.filter.is_none();
     for step in &STEPS {
         if options.only.is_some_and(|only| only != step.part)
             || (options.filter.is_some() && !step.takes_filter)
@@ -126,7 +154,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
             continue;
         }
         ran_any = true;
-        let tally = step.run(options.filter.as_deref());
+        let tally = step.run(&options, is_whole);
         total.passed += tally.passed;
         total.failed += tally.failed;
     }
@@ -138,13 +166,40 @@ pub(crate) fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
+impl Run {
+    /// The command without a filter. Of a whole run [`BUILD`] has built the programs.
+    fn command(self, root: &Path, is_whole: bool) -> Command {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        match self {
+            Run::Cargo(words) => {
+                command.args(words.split(' '));
+            }
+            Run::Built(words) => {
+                let mut words = words.split(' ');
+                let program = words.next().unwrap_or_default();
+                if is_whole {
+                    let target = std::env::var_os("CARGO_TARGET_DIR")
+                        .map_or_else(|| root.join("target"), PathBuf::from);
+                    command = Command::new(target.join("debug").join(program));
+                } else {
+                    let run = ["run", "--quiet", "--locked", "--package", program, "--"];
+                    command.args(run);
+                }
+                command.args(words);
+            }
+        }
+        command
+    }
+}
+
 impl Step {
     /// Runs the step, passes its output on, and says how it went and how long it took.
-    fn run(&self, filter: Option<&str>) -> Tally {
+    fn run(&self, options: &Options, is_whole: bool) -> Tally {
         println!("== {}", self.title);
         let start = Instant::now();
-        let (tally, outcome) = match self.execute(filter) {
-            Ok((true, counted)) if counted == Tally::default() && filter.is_none() => (
+        let (tally, outcome) = match self.execute(options, is_whole) {
+            Ok((true, counted)) if counted == Tally::default() && options.filter.is_none() => (
                 Tally {
                     passed: 1,
                     failed: 0,
@@ -179,16 +234,18 @@ impl Step {
     }
 
     /// Whether the command succeeded, and the sum of the tests that its output counts.
-    fn execute(&self, filter: Option<&str>) -> Result<(bool, Tally)> {
+    fn execute(&self, options: &Options, is_whole: bool) -> Result<(bool, Tally)> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
             .context("xtask lies in the workspace")?;
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
-        command
-            .args(self.cargo.split(' '))
-            .args(filter)
-            .current_dir(root);
+        let mut command = self.command.command(root, is_whole);
+        if options.long && self.part == Part::Xen {
+            command.arg("--long");
+        }
+        command.args(&options.filter).current_dir(root);
+        if is_whole {
+            command.env(PROGRAMS_ARE_BUILT, "true");
+        }
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

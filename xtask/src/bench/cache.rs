@@ -3,7 +3,8 @@
 //! On Linux ours and nginx with `proxy_cache` (and Varnish, if it is installed) stand in front of the same
 //! origin, wrk asks them in turns, and responses are divided by the processor's time that the cache took:
 //! a figure for one core, whatever else the machine does. On Xen ours is a domain in front of nginx in
-//! dom0, the peer nginx in a guest with Debian's kernel that serves the same files itself.
+//! dom0, the peers nginx in a guest with Debian's kernel that serves the same files itself, and Varnish in
+//! another, in front of the same origin as ours.
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -14,6 +15,7 @@ mod guests;
 mod linux;
 mod process;
 mod restart;
+mod varnish;
 
 /// What the command line said.
 #[derive(clap::Args)]

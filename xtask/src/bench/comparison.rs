@@ -10,6 +10,8 @@ use anyhow::{Context, Result, ensure};
 pub(super) const TCP: &str = "--package tcp-comparison --features comparison";
 /// The auth proxy's decisions under load (`tests/authload`).
 pub(super) const AUTH: &str = "--package auth-load";
+/// A gate between clients and a far server, in the fast world (`tests/station`).
+pub(super) const GATE: &str = "--package station --bin station-figures";
 /// The cache's memory tier beside TinyUFO (`tests/hitratio`).
 pub(super) const HIT_RATIO: &str = "--package hit-ratio";
 

@@ -6,7 +6,6 @@
 //! dom0. The time from `xl create` to the first response is taken by the agent in dom0, which asks until
 //! it is answered.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -27,14 +26,11 @@ pub(crate) struct Options {
     seconds: u16,
 }
 
-/// Nothing takes this long, not even a Debian kernel under emulation.
-const LIMIT: Duration = Duration::from_secs(180);
 /// A guest of ours that does not listen within this time has too little memory.
 const SMALL_LIMIT: Duration = Duration::from_secs(60);
 /// The bound on the least memory.
 const MEMORY_BOUND_MIB: u32 = 16;
 const CONNECTIONS: u32 = 16;
-const PORT: u16 = 80;
 
 /// Runs the command.
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -138,8 +134,7 @@ impl Bench<'_> {
     }
 
     fn first_response(&self, name: &str, config: &str, place: Place) -> Result<f64> {
-        let address = SocketAddr::new(place.address.parse()?, PORT);
-        let (time, _domain) = self.testbed.time_to_answer(name, config, address, LIMIT)?;
+        let (time, _domain) = self.site.time_to_answer(name, config, place)?;
         Ok(time.as_secs_f64())
     }
 
@@ -147,8 +142,7 @@ impl Bench<'_> {
         let guests = [("web", &self.ours, OURS), ("nginx", &self.linux, LINUX)];
         let mut domains = Vec::new();
         for (name, config, place) in guests {
-            let address = SocketAddr::new(place.address.parse()?, PORT);
-            let (_, domain) = self.testbed.time_to_answer(name, config, address, LIMIT)?;
+            let (_, domain) = self.site.time_to_answer(name, config, place)?;
             domains.push(domain);
         }
         let (mut ours, mut linux) = (Vec::new(), Vec::new());

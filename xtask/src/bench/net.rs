@@ -8,7 +8,7 @@
 //! Under software emulation the ratio is one of instructions; the counts beside it (hypercalls,
 //! notifications, round trips with xenstore) are what carries over to hardware.
 
-use std::time::Duration;
+use std::cell::RefCell;
 
 use anyhow::{Context, Result};
 use testbed::{Domain, LinuxGuest, Testbed};
@@ -30,9 +30,9 @@ pub(crate) struct Options {
 
 const PORT: u16 = 5001;
 const PROGRAM: &str = "/usr/local/bin/bulk";
+/// The Linux guest.
+const PEER: &str = "bulk-linux";
 const LISTENING: &str = "bulk: listening";
-/// Nothing takes this long to boot, not even a Debian kernel under emulation.
-const LIMIT: Duration = Duration::from_secs(180);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Direction {
@@ -73,7 +73,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         programs: &[PROGRAM, "iperf3"],
         modules: &["xen-netfront"],
         command: &format!(
-            "iperf3 --server --daemon; {}",
+            "{{ {}; }} & {}",
+            restarted("iperf3 --server"),
             restarted(&format!("bulk {PORT}"))
         ),
         address: Some(site::LINUX_ADDRESS),
@@ -81,15 +82,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     })?;
     let site = Site::make(&testbed)?;
     let ours = testbed.create("bulk-ours", &site.joined(&config, OURS))?;
-    let linux = testbed.create("bulk-linux", &site.joined(&linux, LINUX))?;
-    for domain in [&ours, &linux] {
-        domain.wait_for_console(LISTENING, LIMIT)?;
-    }
-    let launch = Counters::read(&testbed, &ours)?.get("xenstore_requests_total")?;
+    ours.wait_for_console(LISTENING, site::ANSWER_LIMIT)?;
+    let linux = site.joined(&linux, LINUX);
+    let peer = site.started(PEER, &linux, LISTENING)?;
+    let launch = Counters::read(&testbed, &ours)?.get("xenstore_round_trips_total")?;
     let bench = Bench {
         testbed: &testbed,
         site,
         ours,
+        linux,
+        peer: RefCell::new(Some(peer)),
         seconds: options.seconds,
     };
     let (mut down, mut up) = (Values::default(), Values::default());
@@ -105,6 +107,9 @@ struct Bench<'t> {
     testbed: &'t Testbed,
     site: Site<'t>,
     ours: Domain<'t>,
+    /// The Linux guest's configuration, and it.
+    linux: String,
+    peer: RefCell<Option<Domain<'t>>>,
     seconds: u16,
 }
 
@@ -135,15 +140,27 @@ impl Bench<'_> {
     /// Bytes, and megabytes per second.
     fn bulk(&self, place: Place, direction: Direction) -> Result<(f64, f64)> {
         let (address, word, seconds) = (place.address, direction.word(), self.seconds);
-        let said = self.site.measure(
-            &format!("{PROGRAM} {address}:{PORT} {word} {seconds}"),
-            seconds,
-        )?;
+        let command = format!("{PROGRAM} {address}:{PORT} {word} {seconds}");
+        let said = match address == LINUX.address {
+            true => self.of_linux(&command),
+            false => self.site.measure(&command, seconds),
+        }?;
         let numbers = said.trim().split_once(' ').and_then(|(bytes, time)| {
             Some((bytes.parse::<f64>().ok()?, time.parse::<f64>().ok()?))
         });
         let (bytes, nanoseconds) = numbers.with_context(|| format!("bulk said `{said}`"))?;
         Ok((bytes, bytes / nanoseconds * 1e3))
+    }
+
+    /// What a command measures of the Linux guest, which is started again if it has died.
+    fn of_linux(&self, command: &str) -> Result<String> {
+        self.site.measure_reviving(command, self.seconds, || {
+            // The old one first: they have one name.
+            drop(self.peer.take());
+            let started = self.site.started(PEER, &self.linux, LISTENING)?;
+            self.peer.replace(Some(started));
+            Ok(())
+        })
     }
 
     /// The same of iperf3 in the Linux guest.
@@ -156,7 +173,7 @@ impl Bench<'_> {
             "iperf3 --json --client {} --time {} {reverse}",
             LINUX.address, self.seconds
         );
-        let said = self.site.measure(&command, self.seconds)?;
+        let said = self.of_linux(&command)?;
         let report: serde_json::Value = serde_json::from_str(&said)?;
         let rate = report["end"]["sum_received"]["bits_per_second"].as_f64();
         Ok(rate.with_context(|| format!("iperf3 said `{said}`"))? / 8e6)

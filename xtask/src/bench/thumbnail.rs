@@ -1,5 +1,7 @@
 //! `cargo xtask bench thumbnail`: a photograph of 12 megapixels to a thumbnail of 512 pixels at quality 80,
-//! beside sharp (npm), each on one and the same processor, by turns.
+//! beside sharp (npm), each on one and the same processor, by turns. Memory is the most that each process
+//! had resident, with node and the file in it; latency is of the whole service as a process, from the last
+//! byte of an upload to the last byte of its thumbnail at the origin (`tests/pictures/src/service.rs`).
 //!
 //! The photograph is Debian's (`mate-backgrounds`), or `--photo`, brought to 4000 by 3000 pixels by sharp.
 //! Quality is SSIMULACRA2 against a reference of neither (`tests/pictures/src/main.rs`).
@@ -49,15 +51,26 @@ pub(super) fn run(options: &Options) -> Result<()> {
     let mut node = Command::new("node");
     node.arg("sharp.mjs");
     let mut peer = Maker::start(node, &folder, &photo, &peer_file)?;
-    let (mut our_times, mut peer_times, mut memory) = (Vec::new(), Vec::new(), 0.0);
+    let mut service = Command::new(&program);
+    service
+        .arg("latency")
+        .arg(root.join("target/release/thumbnail"))
+        .arg(&photo);
+    let mut service = Maker::start_with(&service, &folder)?;
+    let (mut our_times, mut peer_times, mut latencies, mut memory) =
+        (Vec::new(), Vec::new(), Vec::new(), 0.0);
     for round in 0..WARM_UP + options.rounds {
         let ((our_time, our_memory), (peer_time, _)) = (ours.make()?, peer.make()?);
+        let (latency, _) = service.make()?;
         if round >= WARM_UP {
             our_times.push(1e9 / our_time);
             peer_times.push(1e9 / peer_time);
+            latencies.push(latency / 1e6);
             memory = our_memory;
         }
     }
+    let residents = [&ours, &peer].map(Maker::resident_max);
+    service.end()?;
     ours.end()?;
     peer.end()?;
     let qualities = [&ours_file, &peer_file].map(|file| score(&program, &photo, file));
@@ -68,6 +81,20 @@ pub(super) fn run(options: &Options) -> Result<()> {
         Better::Lower,
         ("thumbnail", "estimated memory", "MB"),
         &[megabytes],
+    )
+    .print()?;
+    let [our_resident, peer_resident] = residents;
+    Figure::of_rounds(
+        Better::Lower,
+        ("thumbnail", "resident memory", "MB"),
+        &[our_resident?],
+        ("sharp", &[peer_resident?]),
+    )
+    .print()?;
+    Figure::alone(
+        Better::Lower,
+        ("thumbnail", "last byte in to thumbnail out", "ms"),
+        &latencies,
     )
     .print()?;
     Figure::of_rounds(
@@ -98,6 +125,8 @@ fn build(root: &Path) -> Result<PathBuf> {
             "--release",
             "--package",
             "pictures",
+            "--package",
+            "thumbnail",
         ])
         .current_dir(root);
     succeed(&mut command)?;
@@ -184,16 +213,20 @@ struct Maker {
 }
 
 impl Maker {
-    /// Starts a program with its arguments, on processor 0.
+    /// Starts a program that makes a file THUMBNAIL of a file PHOTO.
     fn start(program: Command, folder: &Path, photo: &Path, thumbnail: &Path) -> Result<Maker> {
+        let mut program = program;
+        program.arg("serve").args([photo, thumbnail]);
+        Maker::start_with(&program, folder)
+    }
+
+    /// Starts a program with its arguments, on processor 0.
+    fn start_with(program: &Command, folder: &Path) -> Result<Maker> {
         let mut command = Command::new("taskset");
         command
             .args(["--cpu-list", "0"])
             .arg(program.get_program())
-            .args(program.get_args());
-        command
-            .arg("serve")
-            .args([photo, thumbnail])
+            .args(program.get_args())
             .current_dir(folder);
         let mut process = command
             .stdin(Stdio::piped())
@@ -207,6 +240,15 @@ impl Maker {
             input,
             output: BufReader::new(output),
         })
+    }
+
+    /// The most memory that it had resident so far, in MB (proc(5), `VmHWM`).
+    fn resident_max(&self) -> Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kibibytes: f64 = kibibytes.context("it has ended")?.parse()?;
+        Ok(kibibytes * 1024.0 / 1e6)
     }
 
     /// Makes one; nanoseconds, and the memory that was estimated.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{Better, Figure, quantile};
+use crate::succeed::succeed;
 
 const PEER: &str = "@tus/server 1.10.2";
 const PACKAGES: [&str; 2] = ["@tus/server@1.10.2", "@tus/file-store@1.5.1"];
@@ -267,17 +268,6 @@ fn install(folder: &PathBuf) -> Result<()> {
     npm.args(["install", "--silent", "--no-save", "--ignore-scripts"]);
     npm.args(PACKAGES).arg("--prefix").arg(folder);
     succeed(&mut npm, "install the peer (apt-get install nodejs npm)")
-}
-
-fn succeed(command: &mut Command, what: &str) -> Result<()> {
-    let context = || format!("cannot {what}");
-    // Standard output has figures and nothing else.
-    let status = command
-        .stdout(Stdio::null())
-        .status()
-        .with_context(context)?;
-    ensure!(status.success(), "cannot {what}: {status}");
-    Ok(())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 /// Programs, and the packages they are in.
-const PROGRAMS: [(&str, &str); 17] = [
+const PROGRAMS: [(&str, &str); 19] = [
     ("python3", "python3"),
     ("nmap", "nmap"),
     ("dig", "bind9-dnsutils"),
@@ -26,7 +26,9 @@ const PROGRAMS: [(&str, &str); 17] = [
     ("npm", "npm"),
     ("nginx", "nginx-light"),
     ("curl", "curl"),
+    ("chromium", "chromium"),
     ("tc", "iproute2"),
+    ("tcpdump", "tcpdump"),
 ];
 
 /// Where they may be; a user's `PATH` may lack the folders of the superuser.
@@ -44,7 +46,20 @@ const FOLDERS: [&str; 6] = [
 /// # Errors
 /// Where that is not allowed or fails, with the command that cures it.
 pub(crate) fn install_missing() -> Result<()> {
-    let missing = missing(|program| {
+    install_missing_of(&PROGRAMS)?;
+    ensure!(
+        Path::new("/dev/net/tun").exists(),
+        "there is no /dev/net/tun, which the switch of the tests needs: modprobe tun"
+    );
+    Ok(())
+}
+
+/// Installs the packages of programs that are missing.
+///
+/// # Errors
+/// As [`install_missing`].
+pub(crate) fn install_missing_of(programs: &[(&str, &'static str)]) -> Result<()> {
+    let missing = missing(programs, |program| {
         FOLDERS
             .iter()
             .any(|folder| Path::new(folder).join(program).exists())
@@ -52,7 +67,7 @@ pub(crate) fn install_missing() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    println!("installing {}", missing.join(" "));
+    eprintln!("installing {}", missing.join(" "));
     for arguments in [vec!["update"], install(&missing)] {
         // Not in a runlevel of service, so that no switch of the system's is started.
         let output = Command::new("apt-get")
@@ -69,10 +84,6 @@ pub(crate) fn install_missing() -> Result<()> {
             );
         }
     }
-    ensure!(
-        Path::new("/dev/net/tun").exists(),
-        "there is no /dev/net/tun, which the switch of the tests needs: modprobe tun"
-    );
     Ok(())
 }
 
@@ -82,8 +93,8 @@ fn install<'p>(packages: &[&'p str]) -> Vec<&'p str> {
     arguments
 }
 
-fn missing(has: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    PROGRAMS
+fn missing(programs: &[(&str, &'static str)], has: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    programs
         .iter()
         .filter(|(program, _)| !has(program))
         .map(|&(_, package)| package)
@@ -96,7 +107,8 @@ mod tests {
 
     #[test]
     fn what_is_there_is_not_installed() {
-        assert!(missing(|_| true).is_empty());
-        assert_eq!(missing(|program| program != "ethtool"), ["ethtool"]);
+        assert!(missing(&PROGRAMS, |_| true).is_empty());
+        let lacking = missing(&PROGRAMS, |program| program != "ethtool");
+        assert_eq!(lacking, ["ethtool"]);
     }
 }
