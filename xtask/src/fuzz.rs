@@ -80,7 +80,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
             Ok(()) => passed += 1,
             Err(error) if options.check => {
                 failed += 1;
-                eprintln!("{error:#}");
+                println!("test fuzz: {name} ... FAILED\n    | {error:#}");
             }
             Err(error) => return Err(error),
         }

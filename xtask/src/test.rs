@@ -2,8 +2,9 @@
 //!
 //! Steps in order of what they cost: format, lints, unit tests (the rules of the tree are among
 //! them), a little fuzzing, outside suites, then the scenarios as Linux processes and on Xen. A step
-//! that fails does not stop the later ones. The last line is `N passed, N failed`: single tests and scenarios are counted, and a step
-//! that has none (or could not start, or failed without a failed test) counts as one.
+//! that fails does not stop the later ones. At the end each failure's beginning is said once more, for whoever
+//! has only the output's end. The last line is `N passed, N failed`: single tests and scenarios are counted,
+//! and a step that has none (or could not start, or failed without a failed test) counts as one.
 
 mod packages;
 
@@ -138,9 +139,47 @@ struct Tally {
     failed: u64,
 }
 
+/// What is said once more at the end.
+#[derive(Default)]
+struct Failures {
+    lines: Vec<String>,
+    /// Lines that still belong to the last of them.
+    to_come: usize,
+}
+
+impl Failures {
+    /// Of a failure.
+    const LINES: usize = 8;
+    /// Of all.
+    const LINES_MAX: usize = 200;
+
+    /// Takes note of a line if it tells of a failure, or follows one that does.
+    fn see(&mut self, line: &str) {
+        let begins = (line.starts_with("test ") && line.contains(" ... FAILED"))
+            || (line.starts_with("---- ") && line.ends_with(" stdout ----"))
+            || line.starts_with("lost: ");
+        if begins {
+            self.to_come = Failures::LINES;
+        }
+        if self.to_come > 0 && self.lines.len() < Failures::LINES_MAX {
+            self.to_come -= 1;
+            self.lines.push(line.to_owned());
+        }
+    }
+
+    /// What follows is another step's.
+    fn end_step(&mut self, title: &str, failed: bool) {
+        self.to_come = 0;
+        if failed {
+            self.lines.push(format!("== {title}: FAILED"));
+        }
+    }
+}
+
 /// Runs the command.
 pub(crate) fn run(options: Options) -> Result<()> {
     let mut total = Tally::default();
+    let mut failures = Failures::default();
     let mut ran_any = false;
     if options.only != Some(Part::Xen) {
         packages::install_missing()?;
@@ -154,11 +193,14 @@ pub(crate) fn run(options: Options) -> Result<()> {
             continue;
         }
         ran_any = true;
-        let tally = step.run(&options, is_whole);
+        let tally = step.run(&options, is_whole, &mut failures);
         total.passed += tally.passed;
         total.failed += tally.failed;
     }
     ensure!(ran_any, "no step is left of the tests that were chosen");
+    if !failures.lines.is_empty() {
+        println!("== failures, once more\n{}", failures.lines.join("\n"));
+    }
     println!("{} passed, {} failed", total.passed, total.failed);
     if total.failed > 0 {
         std::process::exit(1); // The last line is said already.
@@ -195,10 +237,10 @@ impl Run {
 
 impl Step {
     /// Runs the step, passes its output on, and says how it went and how long it took.
-    fn run(&self, options: &Options, is_whole: bool) -> Tally {
+    fn run(&self, options: &Options, is_whole: bool, failures: &mut Failures) -> Tally {
         println!("== {}", self.title);
         let start = Instant::now();
-        let (tally, outcome) = match self.execute(options, is_whole) {
+        let (tally, outcome) = match self.execute(options, is_whole, failures) {
             Ok((true, counted)) if counted == Tally::default() && options.filter.is_none() => (
                 Tally {
                     passed: 1,
@@ -215,7 +257,9 @@ impl Step {
                 "FAILED",
             ),
             Err(error) => {
-                println!("{error:#}");
+                let said = format!("{error:#}");
+                println!("{said}");
+                failures.lines.push(said);
                 (
                     Tally {
                         passed: 0,
@@ -225,6 +269,7 @@ impl Step {
                 )
             }
         };
+        failures.end_step(self.title, tally.failed > 0);
         println!(
             "== {}: {outcome} ({:.1} s)",
             self.title,
@@ -234,7 +279,12 @@ impl Step {
     }
 
     /// Whether the command succeeded, and the sum of the tests that its output counts.
-    fn execute(&self, options: &Options, is_whole: bool) -> Result<(bool, Tally)> {
+    fn execute(
+        &self,
+        options: &Options,
+        is_whole: bool,
+        failures: &mut Failures,
+    ) -> Result<(bool, Tally)> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
             .context("xtask lies in the workspace")?;
@@ -262,7 +312,10 @@ impl Step {
                 }
                 // Most crates' targets have no tests of their own.
                 None if line.is_empty() || line == "running 0 tests" => {}
-                None => println!("{line}"),
+                None => {
+                    failures.see(&line);
+                    println!("{line}");
+                }
             }
         }
         Ok((child.wait()?.success(), counted))
@@ -289,6 +342,19 @@ fn counts(line: &str) -> Option<Tally> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_is_said_again_with_what_follows_it() {
+        let mut failures = Failures::default();
+        failures.see("test netns: photo ... ok (3.0 s)");
+        failures.see("test xen: photo ... FAILED (3.0 s)");
+        (0..20).for_each(|number| failures.see(&format!("    | {number}")));
+        failures.end_step("scenarios on Xen", true);
+        failures.see("== the next");
+        assert_eq!(failures.lines.len(), Failures::LINES + 1);
+        assert_eq!(failures.lines[0], "test xen: photo ... FAILED (3.0 s)");
+        assert_eq!(failures.lines[8], "== scenarios on Xen: FAILED");
+    }
 
     #[test]
     fn closing_lines_are_counted() {
