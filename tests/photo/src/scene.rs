@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use site::{
-    Backhaul, Launch, NAMES, Network, ORIGIN, Operator, Place, Publisher, Service, Settings,
+    Backhaul, Launch, NAMES, Network, ORIGIN, Operator, Patience, Place, Publisher, Service,
+    Settings,
 };
 
 /// The uploader's disk: the originals of an afternoon.
@@ -171,6 +172,7 @@ impl<'p> Scene<'p> {
                 publisher.key()
             ),
             ipv6: false,
+            patience: Patience::default(),
             daemon: format!("[resolver]\nupstream = [\"{NAMES}\"]\nclients = [\"10.0.0.0/24\"]\n"),
         };
         let operator = Operator::start(place, &settings)?;

@@ -29,6 +29,6 @@ pub use network::{
     BRIDGE, Backhaul, CLIENT, CLIENT_V6, DOM0, DOM0_V6, NAMES, Network, ORIGIN, ORIGIN_V6,
     ROUTER_MAC,
 };
-pub use operator::{Operator, Settings};
+pub use operator::{Operator, Patience, Settings};
 pub use place::{Place, Service};
 pub use publisher::{Launch, Publisher, Submission};

@@ -33,7 +33,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use site::{
-    Backhaul, Launch, NAMES, Network, ORIGIN, Operator, Place, Publisher, Service, Settings,
+    Backhaul, Launch, NAMES, Network, ORIGIN, Operator, Patience, Place, Publisher, Service,
+    Settings,
 };
 
 use crate::chat::Chat;
@@ -162,6 +163,7 @@ impl<'p> Station<'p> {
                 chat.as_publisher()
             ),
             ipv6: false,
+            patience: Patience::default(),
             daemon: format!("[resolver]\nupstream = [\"{NAMES}\"]\nclients = [\"10.0.0.0/24\"]\n"),
         };
         let operator = Operator::start(place, &settings)?;

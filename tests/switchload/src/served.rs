@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use site::{Backhaul, Network, Operator, Place, Publisher, Settings};
+use site::{Backhaul, Network, Operator, Patience, Place, Publisher, Settings};
 
 /// The links are good: what is measured is the switch.
 const BACKHAUL: Backhaul = Backhaul {
@@ -49,6 +49,7 @@ impl<'p> Site<'p> {
                 "[[publishers]]\nkey = \"{}\"\nname = \"Bench\"\naccounts = [\"bench\"]\n",
                 publisher.key()
             ),
+            patience: Patience::default(),
             daemon: String::new(),
             ipv6: false,
         };

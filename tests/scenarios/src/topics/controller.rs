@@ -12,9 +12,9 @@ mod tokens;
 mod wire;
 
 use anyhow::Result;
-use site::Place;
+use site::{Patience, Place};
 
-use self::hosted::{Hosted, Patience};
+use self::hosted::Hosted;
 use crate::image::{HELLO, workspace};
 use crate::scenario::Scenario;
 use crate::xen::Xen;

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use edgecloudd::pipeline::{Class, Cookie};
 use serde_json::Value;
 use site::{
-    Backhaul, Launch, NAMES, Network, ORIGIN, ORIGIN_V6, Operator, Place, Publisher, Service,
-    Settings,
+    Backhaul, Launch, NAMES, Network, ORIGIN, ORIGIN_V6, Operator, Patience, Place, Publisher,
+    Service, Settings,
 };
 
 /// Where the origin answers, too.
@@ -57,25 +57,6 @@ on-fail = "block"
 [[call]]
 to = { name = "mail.other.example", tcp = [25] }
 "#;
-
-/// How the daemon asks domains whether they live.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Patience {
-    /// Often: who dies is noticed soon.
-    Short,
-    /// Once a minute: a site can be quiet.
-    Long,
-}
-
-impl Patience {
-    fn health(self, is_xen: bool) -> &'static str {
-        match (self, is_xen) {
-            (Patience::Short, true) => "interval-ms = 500\ntimeout-ms = 3000\nfailures = 3",
-            (Patience::Short, false) => "interval-ms = 200\ntimeout-ms = 500\nfailures = 3",
-            (Patience::Long, _) => "interval-ms = 60000\ntimeout-ms = 5000\nfailures = 3",
-        }
-    }
-}
 
 /// A site with `hello` launched as `one`.
 pub(super) struct Hosted<'p> {
@@ -147,10 +128,10 @@ impl<'p> Hosted<'p> {
                 publisher.key()
             ),
             ipv6: true,
+            patience,
             daemon: format!(
                 "[resolver]\nupstream = [\"{NAMES}\"]\n\
-                 clients = [\"10.0.0.0/24\", \"fd00:a::/64\"]\n[health]\n{}\n",
-                patience.health(place.is_xen())
+                 clients = [\"10.0.0.0/24\", \"fd00:a::/64\"]\n"
             ),
         };
         Ok(Hosted {
