@@ -39,6 +39,8 @@ impl Processes {
             "faults",
             "--package",
             "cache",
+            "--package",
+            "uploader",
         ];
         let output = Command::new(cargo)
             .args(arguments)

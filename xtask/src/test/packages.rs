@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 /// Programs, and the packages they are in.
-const PROGRAMS: [(&str, &str); 19] = [
+const PROGRAMS: [(&str, &str); 20] = [
     ("python3", "python3"),
     ("nmap", "nmap"),
     ("dig", "bind9-dnsutils"),
@@ -29,6 +29,7 @@ const PROGRAMS: [(&str, &str); 19] = [
     ("chromium", "chromium"),
     ("tc", "iproute2"),
     ("tcpdump", "tcpdump"),
+    ("faketime", "faketime"),
 ];
 
 /// Where they may be; a user's `PATH` may lack the folders of the superuser.

@@ -1,16 +1,20 @@
 //! The cache between viewers and an origin, in both worlds from one source.
 
-mod edge;
 mod evening;
 mod nginx;
 mod shared;
 
+use anyhow::Result;
+
+use super::edge::{Edge, Running};
 use crate::image::CACHE;
+use crate::launch::Launch;
 use crate::scenario::Scenario;
 
-use edge::Edge;
+/// The memory of images/cache.toml.
+const MEMORY_MIB: u32 = 128;
 
-type Body = fn(&Edge<'_>) -> anyhow::Result<()>;
+type Body = fn(&Edge<'_>) -> Result<()>;
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     let both: [(&str, Body); 3] = [
@@ -38,4 +42,12 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         .and_as_process(|processes| evening::evening(&Edge::of_processes(processes)?))
         .long_on_xen(9);
     both.chain([evening]).collect()
+}
+
+/// Starts the cache with a `[service]`, as TOML in one line.
+fn start<'e>(edge: &'e Edge<'_>, service: &str) -> Result<Running<'e>> {
+    let launch = Launch::of(CACHE)
+        .memory_mib(MEMORY_MIB)
+        .variable("CONFIG", format!("service = {{{service}}}"));
+    edge.boot(launch, service.contains("/dev/xvda"), "cache: http on")
 }

@@ -6,6 +6,7 @@ pub(crate) mod clocks;
 pub(crate) mod configuration;
 pub(crate) mod controller;
 pub(crate) mod disk;
+mod edge;
 pub(crate) mod endings;
 pub(crate) mod faults;
 pub(crate) mod images;
@@ -18,6 +19,8 @@ pub(crate) mod random;
 pub(crate) mod service;
 pub(crate) mod station;
 pub(crate) mod uploader;
+
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
@@ -47,4 +50,18 @@ fn note(transcript: &str, name: &str) -> Result<f64> {
         .find_map(|line| line.strip_prefix(&start));
     let value = value.ok_or_else(|| anyhow::anyhow!("no line `{start}…` in:\n{transcript}"))?;
     Ok(value.parse()?)
+}
+
+/// Asks until it is so: what is asked tells nobody of itself.
+fn until_within(limit: Duration, what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + limit;
+    while !so()? {
+        ensure!(
+            Instant::now() < deadline,
+            "not within {} s: {what}",
+            limit.as_secs()
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(())
 }

@@ -2,12 +2,13 @@
 //! uploader that a publisher launched: the same source in both worlds.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use photo::{Photo, Scene};
 use site::{Backhaul, Place, Service};
 
+use super::until_within;
 use crate::image::workspace;
 use crate::scenario::Scenario;
 use crate::xen::Xen;
@@ -196,12 +197,6 @@ fn crowd(scene: &Scene<'_>, small: &Path) -> Result<()> {
     all_there.with_context(|| format!("originals and thumbnails of each: {counts:?}"))
 }
 
-/// Asks, as long as an upload may take, until it is so: what is asked tells nobody of itself.
-fn until(what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + UPLOAD_LIMIT;
-    while !so()? {
-        ensure!(Instant::now() < deadline, "never so: {what}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    Ok(())
+fn until(what: &str, so: impl FnMut() -> Result<bool>) -> Result<()> {
+    until_within(UPLOAD_LIMIT, what, so)
 }

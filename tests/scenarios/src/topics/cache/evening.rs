@@ -7,8 +7,8 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::edge::{CACHE_ADDRESS, Edge, ORIGIN};
 use super::nginx;
+use crate::topics::edge::{APPLIANCE, Edge, ORIGIN};
 
 const VIEWERS: u32 = 100;
 const SEGMENTS: u32 = 6;
@@ -43,8 +43,8 @@ pub(super) fn evening(edge: &Edge<'_>) -> Result<()> {
     let without = watched(edge, ORIGIN, "news")?;
     edge.shell(">access.log")?;
     let service = format!("origin = \"{ORIGIN}:80\", disk = \"{}\"", edge.disk());
-    let cache = edge.cache(&service)?;
-    let with = watched(edge, CACHE_ADDRESS, "news")?;
+    let cache = super::start(edge, &service)?;
+    let with = watched(edge, APPLIANCE, "news")?;
     println!(
         "{VIEWERS} viewers of {SEGMENTS} segments: without the cache {} kB on the backhaul and {} s of \
          waiting, with it {} kB and {} s",
@@ -65,12 +65,12 @@ pub(super) fn evening(edge: &Edge<'_>) -> Result<()> {
     purge(edge)?;
 
     nginx::kill(edge)?;
-    let after = watched(edge, CACHE_ADDRESS, "news")?;
+    let after = watched(edge, APPLIANCE, "news")?;
     ensure!(after.bytes < 100_000, "{} bytes of nothing", after.bytes);
     drop(cache); // As by a power failure: what it wrote a second ago is there.
-    let _cache = edge.cache(&service)?;
-    watched(edge, CACHE_ADDRESS, "news")?;
-    watched(edge, CACHE_ADDRESS, "wrong")?;
+    let _cache = super::start(edge, &service)?;
+    watched(edge, APPLIANCE, "news")?;
+    watched(edge, APPLIANCE, "wrong")?;
     Ok(())
 }
 
@@ -93,24 +93,24 @@ fn premiere(edge: &Edge<'_>) -> Result<()> {
     edge.shell(&format!(
         "for i in $(seq 600); do [ $(grep -c 'GET /premiere/' access.log) = {SEGMENTS} ] && break; sleep 0.1; done"
     ))?;
-    watched(edge, CACHE_ADDRESS, "premiere")?;
+    watched(edge, APPLIANCE, "premiere")?;
     asked_once(edge, "premiere")
 }
 
 /// An episode that should not have been sent is away at once: the digests of the new one are in its
 /// playlist, so viewers notice a single segment of the old.
 fn purge(edge: &Edge<'_>) -> Result<()> {
-    watched(edge, CACHE_ADDRESS, "wrong")?;
+    watched(edge, APPLIANCE, "wrong")?;
     record(edge, "wrong")?;
     order(edge, "purge", "prefix http://tv.example/wrong/\n")?;
-    watched(edge, CACHE_ADDRESS, "wrong")?;
+    watched(edge, APPLIANCE, "wrong")?;
     Ok(())
 }
 
 fn order(edge: &Edge<'_>, path: &str, lines: &str) -> Result<()> {
     edge.write("order", lines)?;
     edge.viewer(&format!(
-        "curl -sS --fail --data-binary @order http://{CACHE_ADDRESS}:8008/{path}"
+        "curl -sS --fail --data-binary @order http://{APPLIANCE}:8008/{path}"
     ))?;
     Ok(())
 }

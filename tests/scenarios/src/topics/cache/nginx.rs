@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::edge::{CACHE_ADDRESS, Edge, ORIGIN};
+use crate::topics::edge::{APPLIANCE, Edge, ORIGIN};
 
 /// An origin with a log, and files that it sends in its own ways.
 const CONFIGURATION: &str = "user root; worker_processes 1; pid nginx.pid; error_log error.log;
@@ -40,7 +40,7 @@ pub(super) fn kill(edge: &Edge<'_>) -> Result<()> {
 
 /// Asks the cache with curl: the status, what the cache says it did, and the SHA-256 of what came.
 fn ask(edge: &Edge<'_>, options: &str, path: &str) -> Result<String> {
-    let url = format!("http://{CACHE_ADDRESS}{path}");
+    let url = format!("http://{APPLIANCE}{path}");
     edge.viewer(&format!(
         "sh -c 'curl -sS {options} -D head -o body {url}; head -1 head | cut -d\" \" -f2
          grep -i ^cache-status: head | cut -d\" \" -f2-; sha256sum <body | cut -d\" \" -f1'"
@@ -61,7 +61,7 @@ pub(super) fn in_front(edge: &Edge<'_>) -> Result<()> {
          head -c 300000 /dev/urandom >crowd/a",
     )?;
     start(edge, CONFIGURATION)?;
-    let cache = edge.cache(&format!("origin = \"{ORIGIN}:80\""))?;
+    let cache = super::start(edge, &format!("origin = \"{ORIGIN}:80\""))?;
     let digest = |path: &str| edge.shell(&format!("sha256sum <{path} | cut -d' ' -f1"));
 
     let whole = digest("fresh/a")?;
@@ -100,8 +100,8 @@ pub(super) fn smuggling(edge: &Edge<'_>) -> Result<()> {
     edge.shell("mkdir fresh; echo a >a; echo fresh >fresh/a")?;
     edge.write("smuggler.py", include_str!("smuggler.py"))?;
     start(edge, CONFIGURATION)?;
-    let _cache = edge.cache(&format!("origin = \"{ORIGIN}:80\""))?;
-    let said = edge.viewer(&format!("python3 smuggler.py {CACHE_ADDRESS}"))?;
+    let _cache = super::start(edge, &format!("origin = \"{ORIGIN}:80\""))?;
+    let said = edge.viewer(&format!("python3 smuggler.py {APPLIANCE}"))?;
     println!("answers to ambiguous requests: {said}");
     let asked = edge.shell("cat access.log")?;
     ensure!(
@@ -115,7 +115,7 @@ pub(super) fn smuggling(edge: &Edge<'_>) -> Result<()> {
 /// Twenty at once for what takes three seconds to arrive: all have it, and the origin was asked once.
 fn crowd(edge: &Edge<'_>, digest: &str) -> Result<()> {
     let digests = edge.viewer(&format!(
-        "sh -c 'for i in $(seq 20); do curl -sS http://{CACHE_ADDRESS}/crowd/a | sha256sum & done; wait'"
+        "sh -c 'for i in $(seq 20); do curl -sS http://{APPLIANCE}/crowd/a | sha256sum & done; wait'"
     ))?;
     let complete = digests.lines().filter(|line| line.starts_with(digest));
     ensure!(complete.count() == 20, "not all have all:\n{digests}");

@@ -3,8 +3,8 @@
 
 use anyhow::{Result, ensure};
 
-use super::edge::{CACHE_ADDRESS, CACHE_ADDRESS_V6, Edge, ORIGIN, ORIGIN_V6};
 use super::nginx;
+use crate::topics::edge::{APPLIANCE, APPLIANCE_V6, Edge, ORIGIN, ORIGIN_V6};
 
 const CONFIGURATION: &str = "user root; worker_processes 1; pid nginx.pid; error_log error.log;
 events {}
@@ -33,33 +33,30 @@ pub(super) fn shared(edge: &Edge<'_>) -> Result<()> {
     nginx::start(edge, CONFIGURATION)?;
     let ca = edge.shell("cat tls.pem")?.replace('\n', "\\n");
     let digest = edge.shell("sha256sum <token | cut -d' ' -f1")?;
-    let _cache = edge.cache(&format!(
-        "memory-mib = 12, publishers = [\
+    let _cache = super::start(
+        edge,
+        &format!(
+            "memory-mib = 12, publishers = [\
          {{name = \"tv\", sites = [\"tv.example\"], memory-mib = 8, purge-token-sha256 = \"{digest}\", \
          origin = \"https://{ORIGIN}\", origin-name = \"origin.tv.example\", origin-ca = \"{ca}\"}}, \
          {{name = \"photos\", sites = [\"photos.example\"], memory-mib = 4, origin = \"http://{ORIGIN_V6}\"}}]"
-    ))?;
+        ),
+    )?;
     film(edge)?;
     for how in ["fwd=uri-miss; stored", "edgecloud; hit"] {
         // With TLS, and HTTP/2 in it.
-        let said = ask(
-            edge,
-            "-k --http2",
-            "https",
-            CACHE_ADDRESS,
-            "tv.example/news",
-        )?;
+        let said = ask(edge, "-k --http2", "https", APPLIANCE, "tv.example/news")?;
         ensure!(
             said.contains(how) && said.ends_with("HTTP/2 news"),
             "{said}"
         );
-        let said = ask(edge, "", "http", CACHE_ADDRESS_V6, "photos.example/a")?;
+        let said = ask(edge, "", "http", APPLIANCE_V6, "photos.example/a")?;
         ensure!(
             said.contains(how) && said.ends_with("HTTP/1.1 photo"),
             "{said}"
         );
     }
-    let said = ask(edge, "", "http", CACHE_ADDRESS, "other.example/")?;
+    let said = ask(edge, "", "http", APPLIANCE, "other.example/")?;
     ensure!(said.starts_with("421"), "a stranger's site: {said}");
     purge(edge)
 }
@@ -84,7 +81,7 @@ fn film(edge: &Edge<'_>) -> Result<()> {
 
 fn digest_of(edge: &Edge<'_>, options: &str) -> Result<String> {
     edge.viewer(&format!(
-        "sh -c 'curl -sS {options} -H \"Host: tv.example\" http://{CACHE_ADDRESS}/film | sha256sum | cut -d\" \" -f1'"
+        "sh -c 'curl -sS {options} -H \"Host: tv.example\" http://{APPLIANCE}/film | sha256sum | cut -d\" \" -f1'"
     ))
 }
 
@@ -115,7 +112,7 @@ fn purge(edge: &Edge<'_>) -> Result<()> {
         edge.write("order", order)?;
         let options = format!("-k -H @{token} --data-binary @order");
         let target = "tv.example/.well-known/edgecloud/purge";
-        let said = ask(edge, &options, scheme, CACHE_ADDRESS, target)?;
+        let said = ask(edge, &options, scheme, APPLIANCE, target)?;
         ensure!(
             said.starts_with(status),
             "{order} by {scheme} and {token}: {said}"
@@ -124,7 +121,7 @@ fn purge(edge: &Edge<'_>) -> Result<()> {
     digest_of(edge, "")?;
     let slices = slices(edge)?;
     ensure!(slices == 2 * SLICES, "{slices} slices after a purge");
-    let said = ask(edge, "-k", "https", CACHE_ADDRESS, "tv.example/news")?;
+    let said = ask(edge, "-k", "https", APPLIANCE, "tv.example/news")?;
     ensure!(said.contains("edgecloud; hit"), "purged as well: {said}");
     Ok(())
 }

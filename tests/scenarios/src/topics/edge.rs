@@ -1,13 +1,13 @@
-//! An access network with a cache in it, and a backhaul to an origin.
+//! An access network with an appliance in it, and a backhaul to an origin.
 //!
 //! ```text
 //!   namespace of viewers            access               backhaul     namespace of the origin
 //!   10.0.0.1 ──────────── bridge, or one namespace ──────────────── 10.0.0.9
-//!                                 └── cache 10.0.0.2
+//!                                 └── appliance 10.0.0.2
 //! ```
 //! and the same with fd00::1, fd00::9 and fd00::2.
 //!
-//! On Xen the cache is a domain and the rest lies in dom0; as a process it lives among the viewers.
+//! On Xen the appliance is a domain and the rest lies in dom0; as a process it lives among the viewers.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use testbed::Domain;
 
-use crate::image::{CACHE, text};
+use crate::image::text;
 use crate::launch::Launch;
 use crate::process::{Processes, Started};
 use crate::topics::network::site::Site;
@@ -24,11 +24,9 @@ use crate::xen::{LIMIT, Xen};
 
 pub(super) const ORIGIN: &str = "10.0.0.9";
 pub(super) const ORIGIN_V6: &str = "[fd00::9]";
-/// Where the cache answers.
-pub(super) const CACHE_ADDRESS: &str = "10.0.0.2";
-pub(super) const CACHE_ADDRESS_V6: &str = "[fd00::2]";
-/// The memory of images/cache.toml.
-const MEMORY_MIB: u32 = 128;
+/// Where the appliance answers.
+pub(super) const APPLIANCE: &str = "10.0.0.2";
+pub(super) const APPLIANCE_V6: &str = "[fd00::2]";
 /// A command that takes longer hangs.
 const COMMAND_LIMIT: Duration = Duration::from_secs(240);
 
@@ -44,11 +42,11 @@ pub(super) struct Edge<'w> {
     /// The namespaces.
     viewers: String,
     origin: String,
-    /// Files of the origin, of the viewers, and the cache's disk; at the same place in both worlds.
+    /// Files of the origin, of the viewers, and the appliance's disk; at the same place in both worlds.
     pub(super) folder: String,
 }
 
-/// A cache that runs; dropped, it is gone as when the power fails.
+/// An appliance that runs; dropped, it is gone as when the power fails.
 #[expect(dead_code, reason = "what is in it ends with it")]
 pub(super) enum Running<'w> {
     Domain(Domain<'w>),
@@ -76,7 +74,7 @@ impl<'w> Edge<'w> {
              ip link add eth0 netns {viewers} type veth peer name eth0 netns {viewers}o
              ip -n {viewers} link set lo up; ip -n {viewers} link set eth0 up
              ip -n {viewers} address add 10.0.0.1/24 dev eth0
-             ip -n {viewers} address add {CACHE_ADDRESS}/32 dev lo
+             ip -n {viewers} address add {APPLIANCE}/32 dev lo
              ip -n {viewers} address add fd00::1/64 dev eth0 nodad
              ip -n {viewers} address add fd00::2/128 dev lo"
         );
@@ -102,30 +100,31 @@ impl<'w> Edge<'w> {
         Ok(edge)
     }
 
-    /// Starts the cache with a `[service]`, as TOML in one line.
-    pub(super) fn cache(&self, service: &str) -> Result<Running<'_>> {
-        let launch = Launch::of(CACHE)
-            .memory_mib(MEMORY_MIB)
-            .variable("CONFIG", format!("service = {{{service}}}"));
+    /// Starts an appliance, on Xen with the edge's disk if `has_disk`; returns when it has said `ready`.
+    pub(super) fn boot(&self, launch: Launch, has_disk: bool, ready: &str) -> Result<Running<'_>> {
         match &self.world {
             World::Xen { site, .. } => {
                 let disk = format!("{}/disk", self.folder);
-                let has_disk = service.contains("/dev/xvda");
                 let launch = if has_disk { launch.disk(disk) } else { launch };
                 let domain = site.boot(&launch)?;
-                domain.wait_for_console("cache: http on", LIMIT)?;
-                site.wait_for(CACHE_ADDRESS)?;
+                domain.wait_for_console(ready, LIMIT)?;
+                site.wait_for(APPLIANCE)?;
                 Ok(Running::Domain(domain))
             }
             World::Processes(processes) => {
                 let mut process = processes.start(&launch, &self.viewers)?;
-                process.wait_for("cache: http on")?;
+                process.wait_for(ready)?;
                 Ok(Running::Process(process))
             }
         }
     }
 
-    /// What a cache of this world calls its disk: the file `disk` of the edge's folder.
+    /// Whether the appliance is a domain.
+    pub(super) fn is_xen(&self) -> bool {
+        matches!(self.world, World::Xen { .. })
+    }
+
+    /// What an appliance of this world calls its disk: the file `disk` of the edge's folder.
     pub(super) fn disk(&self) -> String {
         match self.world {
             World::Xen { .. } => "/dev/xvda".to_owned(),
