@@ -24,7 +24,7 @@ pub(crate) struct Options {
     /// Only these tests: the crates' own, or the scenarios in one of the worlds
     #[arg(long, value_enum)]
     only: Option<Part>,
-    /// Also the scenarios that take many minutes on an emulated Xen
+    /// On Xen, play the evening of television with as many viewers as on Linux
     #[arg(long)]
     long: bool,
     /// Only tests and scenarios whose name contains this; leaves out format and lints

@@ -1,4 +1,5 @@
-//! All scenarios, in the order in which they run: cheap and telling ones first.
+//! All scenarios, in the order in which they run: cheap and telling ones first; of the long ones those first
+//! that take longest, so that the machines of the testbed end together.
 
 use crate::World;
 use crate::scenario::Scenario;
@@ -30,11 +31,11 @@ fn all() -> Vec<Scenario> {
         disk::scenarios(),
         network::scenarios(),
         service::scenarios(),
-        cache::scenarios(),
-        uploader::scenarios(),
-        controller::scenarios(),
-        photo::scenarios(),
         station::scenarios(),
+        photo::scenarios(),
+        controller::scenarios(),
+        uploader::scenarios(),
+        cache::scenarios(),
         many::scenarios(),
     ]
     .into_iter()

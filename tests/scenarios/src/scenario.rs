@@ -18,8 +18,15 @@ pub(crate) struct Scenario {
     pub(crate) images: Vec<Image>,
     pub(crate) on_xen: Option<Body<Xen>>,
     pub(crate) as_process: Option<Body<Processes>>,
-    /// On an emulated Xen it takes so long that only who asks for it gets it.
-    pub(crate) minutes_on_xen: Option<u32>,
+    /// What only who asks for it gets, instead of `on_xen`.
+    pub(crate) longer_on_xen: Option<Longer>,
+}
+
+/// The same with as much of everything as where programs are processes.
+pub(crate) struct Longer {
+    /// About so long, where Xen is emulated.
+    pub(crate) minutes: u32,
+    pub(crate) body: Body<Xen>,
 }
 
 impl Scenario {
@@ -34,7 +41,7 @@ impl Scenario {
             images: images.to_vec(),
             on_xen: Some(Box::new(body)),
             as_process: None,
-            minutes_on_xen: None,
+            longer_on_xen: None,
         }
     }
 
@@ -47,10 +54,17 @@ impl Scenario {
         self
     }
 
-    /// Says that on an emulated Xen the scenario takes about so many minutes: it is left out there unless
-    /// it is asked for with `--long`.
-    pub(crate) fn long_on_xen(mut self, minutes: u32) -> Scenario {
-        self.minutes_on_xen = Some(minutes);
+    /// Says what is done on Xen with `--long`, in about so many minutes where it is emulated; what is done
+    /// without is the same story with fewer people in it.
+    pub(crate) fn longer_on_xen(
+        mut self,
+        minutes: u32,
+        body: impl Fn(&Xen) -> Result<()> + Send + Sync + 'static,
+    ) -> Scenario {
+        self.longer_on_xen = Some(Longer {
+            minutes,
+            body: Box::new(body),
+        });
         self
     }
 

@@ -14,6 +14,11 @@ use crate::scenario::Scenario;
 /// The memory of images/cache.toml.
 const MEMORY_MIB: u32 = 128;
 
+/// Behind one access link.
+const VIEWERS: u32 = 100;
+/// Under emulation it is they who take the time.
+const VIEWERS_EMULATED: u32 = 25;
+
 type Body = fn(&Edge<'_>) -> Result<()>;
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
@@ -35,12 +40,12 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         Scenario::on_xen(name, &[CACHE], move |xen| body(&Edge::on_xen(xen)?))
             .and_as_process(move |processes| body(&Edge::of_processes(processes)?))
     });
-    let evening = Scenario::on_xen("cache: an evening of television", &[CACHE], |xen| {
-        evening::evening(&Edge::on_xen(xen)?)
-    });
-    let evening = evening
-        .and_as_process(|processes| evening::evening(&Edge::of_processes(processes)?))
-        .long_on_xen(9);
+    let evening = |viewers| move |edge: &Edge<'_>| evening::evening(edge, viewers);
+    let (all, some) = (evening(VIEWERS), evening(VIEWERS_EMULATED));
+    let name = "cache: an evening of television";
+    let evening = Scenario::on_xen(name, &[CACHE], move |xen| some(&Edge::on_xen(xen)?))
+        .and_as_process(move |processes| all(&Edge::of_processes(processes)?))
+        .longer_on_xen(7, move |xen| all(&Edge::on_xen(xen)?));
     both.chain([evening]).collect()
 }
 

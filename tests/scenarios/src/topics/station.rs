@@ -20,7 +20,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         through(&Place::xen(workspace(), &xen.testbed)?, CLIENTS_EMULATED)
     });
     let scenario = scenario.and_as_process(|_| through(&Place::netns(workspace())?, CLIENTS));
-    vec![scenario.long_on_xen(10)]
+    vec![scenario]
 }
 
 fn through(place: &Place<'_>, clients: u8) -> Result<()> {
