@@ -155,9 +155,33 @@ pub fn pause(attempts: u32, random: u32, retry_after: Option<Duration>) -> Durat
     (full - less).max(asked)
 }
 
+/// How long an origin is left alone after an attempt that failed by its fault, and its failures in a row.
+/// `held` is how long it is left alone already, and its failures before. Attempts that were under way together
+/// fail together: they count once.
+pub fn hold(held: (Duration, u32), random: u32, retry_after: Option<Duration>) -> (Duration, u32) {
+    let (left, failures) = held;
+    if left.is_zero() {
+        return (pause(failures + 1, random, retry_after), failures + 1);
+    }
+    let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+    (left.max(asked), failures)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attempts_that_fail_together_are_one_failure_of_their_origin() {
+        let mut held = (Duration::ZERO, 0);
+        for _ in 0..6 {
+            held = hold(held, 0, None);
+        }
+        assert_eq!(held, (RETRY_TIME_MIN, 1));
+        let asked = Duration::from_secs(20);
+        assert_eq!(hold(held, 0, Some(asked)), (asked, 1));
+        assert_eq!(hold((Duration::ZERO, 1), 0, None), (RETRY_TIME_MIN * 2, 2));
+    }
 
     const HOUR: Duration = Duration::from_secs(3600);
 

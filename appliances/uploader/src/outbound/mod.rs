@@ -316,15 +316,13 @@ impl Outbound {
                 let pause = schedule::pause(attempts, random(), retry_after);
                 state.pauses.insert(id, now + pause);
                 if is_origin {
-                    let failures = state
-                        .origins
-                        .get(origin)
-                        .map_or(0, |(_, failures)| *failures)
-                        + 1;
-                    let pause = schedule::pause(failures, random(), retry_after);
-                    state
-                        .origins
-                        .insert(origin.to_owned(), (now + pause, failures));
+                    let known = state.origins.get(origin).copied();
+                    let held = known.map_or((Duration::ZERO, 0), |(until, failures)| {
+                        (left(Some(until), now), failures)
+                    });
+                    let (time, failures) = schedule::hold(held, random(), retry_after);
+                    let held = (now + time, failures);
+                    state.origins.insert(origin.to_owned(), held);
                 }
             }
             Verdict::Delivered(_) | Verdict::Refused(_) => drop(state.origins.remove(origin)),
