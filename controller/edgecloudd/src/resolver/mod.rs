@@ -56,6 +56,9 @@ const SERVED_TTL: Duration = Duration::from_secs(5);
 /// How long the switch may take to know an address: who asked asks again after five seconds.
 const INSTALLED_WITHIN: Duration = Duration::from_secs(4);
 
+/// Failures that are remembered, so that the log has each once.
+const FAILING_MAX: usize = 1024;
+
 /// What a resolver is for.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -95,6 +98,8 @@ pub struct Resolver {
     /// What is asked for now, so that many who ask for one thing cost one question.
     flights: Mutex<HashMap<(Question, bool), Flight>>,
     pace: Mutex<Pace>,
+    /// Why questions about rules' names have no answer, as the log has it.
+    failing: Mutex<HashMap<Question, String>>,
 }
 
 /// A question that is asked now.
@@ -134,6 +139,7 @@ impl Resolver {
             held: tokio::sync::Mutex::new(Held::knowing(known, Instant::now())),
             flights: Mutex::default(),
             pace: Mutex::default(),
+            failing: Mutex::default(),
         });
         listen::serve(&resolver, sockets);
         tokio::spawn(ahead::keep_ahead(Arc::clone(&resolver)));
@@ -233,12 +239,19 @@ impl Resolver {
         let message = match self.upstream.ask(question).await {
             Ok(message) => message,
             Err(error) => {
-                tracing::info!(name = %question.name, %error, "not resolved");
+                if taught.is_some() {
+                    self.note_failure(question, error.to_string());
+                } else {
+                    tracing::debug!(name = %question.name, %error, "not resolved");
+                }
                 let reply = Reply::code(ResponseCode::ServFail);
                 let installed = true;
                 return Outcome { reply, installed };
             }
         };
+        if taught.is_some() {
+            lock(&self.failing).remove(question);
+        }
         let relevant = Relevant::of(message, question, &self.settings.filter);
         if !relevant.refused.is_empty() {
             let addresses = &relevant.refused;
@@ -262,6 +275,20 @@ impl Resolver {
             cache.put(question.clone(), reply.clone(), is_taught, Instant::now());
         }
         Outcome { reply, installed }
+    }
+
+    /// Says why a rule's name is not resolved, once for each reason: it is asked for again every few seconds.
+    fn note_failure(&self, question: &Question, error: String) {
+        let mut failing = lock(&self.failing);
+        if failing.get(question) == Some(&error) {
+            return;
+        }
+        tracing::info!(name = %question.name, kind = %question.kind, %error, "not resolved");
+        // Names of wildcards are as many as clients like.
+        if failing.len() >= FAILING_MAX {
+            failing.clear();
+        }
+        failing.insert(question.clone(), error);
     }
 
     /// Tells the daemon what a name's addresses are now, if it is news, and waits until the switch
