@@ -2,8 +2,15 @@
 
 use std::time::Duration;
 
-/// Uploads that are remembered, on their way or waiting or done; each takes some two kilobytes of memory.
+/// Uploads that are remembered, on their way or waiting or done.
 pub(crate) const UPLOADS_MAX: usize = 8192;
+/// Bytes of their records in all, which are in memory and in the index: two kilobytes for each.
+pub(crate) const RECORD_BYTES_MAX: u64 = 16 << 20;
+/// The part of the index that records may be, as a divisor: redb's file grows by doubling, its pages are half
+/// empty at worst, and a commit writes those that it changes anew.
+pub(crate) const RECORD_SHARE: u64 = 8;
+/// Of a resource at an origin that speaks tus, as its `Location` says: it is in the record.
+pub(crate) const RESOURCE_BYTES_MAX: usize = 2048;
 /// Bodies that are taken at once: each holds up to three extents in memory. More are told to come again.
 pub(crate) const BODIES_MAX: usize = 48;
 /// What is written at once and has one checksum; a disk's throughput is near its best from there on.
@@ -61,7 +68,7 @@ pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 /// did not hear the answer. Later it is meant.
 pub(crate) const SAME_TIME_MAX: Duration = Duration::from_secs(600);
 /// How often is looked what expires.
-pub(crate) const EXPIRY_TIME: Duration = Duration::from_secs(60);
+pub(crate) const EXPIRY_TIME: Duration = Duration::from_secs(10);
 /// Bytes that are sent at once: on a backhaul of 2 Mbit/s a quarter of a second.
 pub(crate) const PIECE_BYTES_MAX: usize = 64 << 10;
 /// Senders whose shares are remembered; then all begin anew.

@@ -84,6 +84,12 @@ impl Metadata {
         self.0.iter().map(pair).collect::<Vec<_>>().join(",")
     }
 
+    /// About how long that is.
+    pub(crate) fn written_bytes(&self) -> usize {
+        let bytes = |(key, value): &(String, Vec<u8>)| key.len() + value.len().div_ceil(3) * 4 + 2;
+        self.0.iter().map(bytes).sum()
+    }
+
     /// A key's bytes; none for an empty value.
     pub(crate) fn bytes(&self, key: &str) -> Option<&[u8]> {
         let (_, value) = self.0.iter().find(|(other, _)| other == key)?;

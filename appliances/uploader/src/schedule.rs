@@ -291,11 +291,12 @@ mod tests {
             match next(&jobs, &[], &terms(true), &HashMap::new(), &rests) {
                 Next::Start(id) if now < origin => {
                     asked += 1;
-                    failures += 1;
                     let own = attempts.entry(id.0).and_modify(|n| *n += 1).or_insert(1);
-                    let mut pause = |failures| pause(failures, random.below(1024) as u32, None);
-                    tired.insert(id.0, now + pause(*own));
-                    held = now + pause(failures);
+                    let mut chance = || random.below(1024) as u32;
+                    tired.insert(id.0, now + pause(*own, chance(), None));
+                    let known = (held.saturating_sub(now), failures);
+                    let (time, count) = hold(known, chance(), None);
+                    (held, failures) = (now + time, count);
                 }
                 Next::Start(id) => waiting.retain(|other| *other != id.0),
                 Next::Wait(wait) => now += wait.max(Duration::from_millis(1)),

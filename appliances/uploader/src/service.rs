@@ -90,10 +90,10 @@ pub async fn make(stage: Stage<Written>) -> Result<Router, Failure> {
         });
     }
     let (watched, figures_too) = (store.clone(), figures.clone());
-    let (unfinished, keep) = (settings.unfinished, settings.keep);
+    let keep = settings.keep;
     let (log, drain) = (stage.log.clone(), stage.drain.clone());
     stage.background.spawn(async move {
-        let watching = expiry::watch(watched, unfinished, keep, figures_too, gate, log);
+        let watching = expiry::watch(watched, keep, figures_too, gate, log);
         tokio::select! {
             () = watching => {}
             () = drain.begun() => {}
@@ -291,7 +291,7 @@ impl Uploader {
         if is_whole {
             return;
         }
-        let date = SystemTime::now() + self.settings.unfinished.max(Duration::from_secs(1));
+        let date = SystemTime::now() + self.settings.keep.unfinished.max(Duration::from_secs(1));
         if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(date)) {
             headers.insert("upload-expires", date);
         }

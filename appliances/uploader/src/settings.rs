@@ -13,7 +13,8 @@
 //! | `patience-hours` | after which an original goes whatever the link costs | 24 |
 //! | `rest-seconds` | how long an original rests before it goes, so that whoever brought it can take it back: the thumbnailer does, if the origin wants no thumbnail | 5 |
 //! | `unfinished-hours` | after which an upload that nobody goes on with is forgotten | 24 |
-//! | `keep-hours` | after which one is forgotten that was delivered or refused | 24 |
+//! | `keep-hours` | after which one is forgotten that was delivered; where room is short, after ten minutes | 24 |
+//! | `refused-hours` | after which one is forgotten that its origin refused and the operator did not send again; where room is short, after `keep-hours` | 720 |
 //! | `origin-ca` | certificates that an origin's may be signed with, in PEM, instead of the Web's | none |
 //! | `status` | `ADDRESS:PORT` of the status page and its JSON (`src/status/mod.rs`), for the operator only | none is served |
 //! | `[[service.origin]]` | origins by `host`; with any, nothing goes to others | every origin |
@@ -34,6 +35,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 
+use crate::expiry::Keep;
 use crate::timetable::{Timetable, TimetableError};
 
 /// Origins with settings of their own.
@@ -63,6 +65,7 @@ pub struct Written {
     rest_seconds: u64,
     unfinished_hours: u64,
     keep_hours: u64,
+    refused_hours: u64,
     origin_ca: Option<String>,
     status: Option<SocketAddr>,
     origin: Vec<WrittenOrigin>,
@@ -111,6 +114,7 @@ impl Default for Written {
             rest_seconds: 5,
             unfinished_hours: 24,
             keep_hours: 24,
+            refused_hours: 30 * 24,
             origin_ca: None,
             status: None,
             origin: Vec::new(),
@@ -135,8 +139,7 @@ pub(crate) struct Settings {
     pub(crate) original_price_max: u32,
     pub(crate) patience: Duration,
     pub(crate) rest: Duration,
-    pub(crate) unfinished: Duration,
-    pub(crate) keep: Duration,
+    pub(crate) keep: Keep,
     pub(crate) roots: RootCertStore,
     pub(crate) status: Option<SocketAddr>,
     pub(crate) origins: Origins,
@@ -237,8 +240,11 @@ impl TryFrom<Written> for Settings {
             original_price_max: written.original_price_max,
             patience: hours("patience-hours", written.patience_hours)?,
             rest: Duration::from_secs(written.rest_seconds.min(REST_SECONDS_MAX)),
-            unfinished: hours("unfinished-hours", written.unfinished_hours)?,
-            keep: hours("keep-hours", written.keep_hours)?,
+            keep: Keep {
+                unfinished: hours("unfinished-hours", written.unfinished_hours)?,
+                delivered: hours("keep-hours", written.keep_hours)?,
+                refused: hours("refused-hours", written.refused_hours)?,
+            },
             roots: roots(written.origin_ca.as_deref())?,
             status: written.status,
             origins: origins(written.origin)?,

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use crate::destination::{Destination, Place, priority};
 use crate::figures::Figures;
 use crate::id::Id;
-use crate::limits::{SCHEDULE_TIME_MAX, SENDERS_MAX};
+use crate::limits::{RETRY_TIME_MAX, SCHEDULE_TIME_MAX, SENDERS_MAX};
 use crate::metadata;
 use crate::outbound::http::{HttpError, Tls};
 use crate::outbound::outgoing::{Outgoing, Progress, Rate};
@@ -127,6 +127,10 @@ impl Outbound {
         let now_s = now_s();
         let state = self.state();
         let ledger = self.store.ledger();
+        // What cannot be written down as delivered would go again and again.
+        if ledger.failed.is_some() {
+            return Next::Rest;
+        }
         let hosts: Vec<(Id, String)> = ledger
             .iter()
             .filter(|(id, entry)| entry.is_waiting() && !state.flights.contains_key(id))
@@ -285,12 +289,16 @@ impl Outbound {
             &[("upload", &id.public()), ("origin", &origin), ("why", &why)],
         );
         // One that was taken back meanwhile is unknown, and a disk that fails has told so.
-        let _ = self.store.note(id, note).await;
+        let is_noted = self.store.note(id, note).await.is_ok();
         let sent = outgoing.progress.sent.load(Ordering::Relaxed);
         let attempts = outgoing.record.attempts + 1;
         // Its blocks can be given back only when nobody holds them.
         drop(outgoing);
         self.rest(id, &origin, verdict, attempts, sent);
+        if !is_noted {
+            let until = Instant::now() + RETRY_TIME_MAX;
+            self.state().pauses.insert(id, until);
+        }
     }
 
     /// Lets what failed, and the origin if it is its fault, alone for a while.

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::destination::{Destination, Place};
+use crate::limits::RESOURCE_BYTES_MAX;
 use crate::metadata;
 use crate::outbound::http::{Connection, HttpError, Tls, finish};
 use crate::outbound::outgoing::Outgoing;
@@ -153,7 +154,9 @@ fn request(method: Method, path: &str, common: &HeaderMap) -> Request<Body> {
 
 /// The path of what a `Location` names, at this origin only: another host would get the phone's cookies.
 fn resource(place: &Place, endpoint: &str, location: &str) -> Option<String> {
-    let is_path = |path: &String| path.starts_with('/') && path.parse::<Uri>().is_ok();
+    let is_path = |path: &String| {
+        path.len() <= RESOURCE_BYTES_MAX && path.starts_with('/') && path.parse::<Uri>().is_ok()
+    };
     let path = match location.starts_with('/') && !location.starts_with("//") {
         true => location.to_owned(),
         false if location.starts_with("//") => return None,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::id::Id;
+use crate::limits::UPLOADS_MAX;
 use crate::store::record::{Body, Delivery, Digest, Record};
 
 /// An upload.
@@ -44,6 +45,10 @@ impl Entry {
 #[derive(Debug, Default)]
 pub struct Ledger {
     entries: HashMap<Id, Entry>,
+    /// Bytes of the index that their records take.
+    record_bytes: u64,
+    /// What those may be.
+    pub record_bytes_max: u64,
     /// Blocks that may be promised, and all there are.
     pub blocks: (u64, u64),
     /// Why nothing is taken any more.
@@ -66,9 +71,26 @@ impl Ledger {
         self.entries.len()
     }
 
+    /// Whether there is room for so many more with records of so many bytes.
+    pub(super) fn has_room(&self, count: usize, record_bytes: u64) -> bool {
+        self.count() + count <= UPLOADS_MAX
+            && self.record_bytes + record_bytes <= self.record_bytes_max
+    }
+
+    /// Whether what is only kept to be looked at should make room soon.
+    pub fn is_tight(&self) -> bool {
+        let (free, all) = self.blocks;
+        free < all / 8
+            || self.count() > UPLOADS_MAX / 8 * 7
+            || self.record_bytes > self.record_bytes_max / 8 * 7
+    }
+
     pub(super) fn put(&mut self, id: Id, record: Record, body: Option<Arc<Body>>) {
         let now = Instant::now();
-        let known = self.entries.get(&id).map_or(now, |entry| entry.known);
+        let before = self.entries.get(&id);
+        let known = before.map_or(now, |entry| entry.known);
+        let gone = before.map_or(0, |entry| entry.record.bytes());
+        self.record_bytes = self.record_bytes - gone + record.bytes();
         let entry = Entry {
             record,
             body,
@@ -79,7 +101,9 @@ impl Ledger {
     }
 
     pub(super) fn remove(&mut self, id: Id) -> Option<Entry> {
-        self.entries.remove(&id)
+        let entry = self.entries.remove(&id)?;
+        self.record_bytes -= entry.record.bytes();
+        Some(entry)
     }
 
     /// The uploads that have a body.
@@ -95,7 +119,9 @@ impl Ledger {
     pub(super) fn same_body(&self, digest: Digest) -> Option<Arc<Body>> {
         let has = |entry: &Entry| {
             let whole = entry.record.whole.as_ref();
-            whole.is_some_and(|whole| whole.digest == digest) && !entry.record.partial
+            whole.is_some_and(|whole| whole.digest == digest)
+                && !entry.record.partial
+                && entry.record.delivery != Delivery::Damaged
         };
         let mut same = self.entries.values().filter(|entry| has(entry));
         same.find_map(|entry| entry.body.clone())

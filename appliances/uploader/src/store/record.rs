@@ -77,6 +77,13 @@ pub struct Record {
 }
 
 impl Record {
+    /// What it takes of memory and index, with what every record takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        const COMMON: usize = 256;
+        let remote = self.remote.as_ref().map_or(0, String::len);
+        (COMMON + self.metadata.written_bytes() + remote) as u64
+    }
+
     /// Whether a request of an identity need not go, because this one goes or just went.
     pub(crate) fn is_same_as(&self, identity: Digest, now_s: u64) -> bool {
         let same = self.whole.is_some_and(|whole| whole.identity == identity);

@@ -18,6 +18,7 @@ mod portal;
 mod radius;
 mod start_info;
 mod tokens;
+mod uploads;
 mod xenstore;
 
 /// All of them.
@@ -38,5 +39,6 @@ pub const TARGETS: &[Target] = &[
     radius::TARGET,
     start_info::TARGET,
     tokens::TARGET,
+    uploads::TARGET,
     xenstore::TARGET,
 ];

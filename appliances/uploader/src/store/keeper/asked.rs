@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::id::Id;
-use crate::limits::UPLOADS_MAX;
 use crate::metadata::Metadata;
 use crate::store::keeper::{Keeper, Pending, lock, now_s};
 use crate::store::record::{Body, Delivery, Digest, Extent, Record};
@@ -35,19 +34,7 @@ impl Keeper {
         expected: Option<Digest>,
     ) -> Result<Id, StoreError> {
         self.check()?;
-        let added = self
-            .changed
-            .iter()
-            .filter(|pending| matches!(pending, Pending::Put(..)));
-        if lock(&self.ledger).count() + added.count() >= UPLOADS_MAX {
-            return Err(StoreError::TooMany);
-        }
         let id = Id::random().ok_or(StoreError::Failed)?;
-        let work = Work::resume(length, None);
-        self.space
-            .promise(work.promised)
-            .map_err(|_| StoreError::Full)?;
-        self.works.insert(id, work);
         let record = Record {
             length,
             partial,
@@ -61,6 +48,21 @@ impl Keeper {
             remote: None,
             twin_of: None,
         };
+        let added = self.changed.iter().filter_map(|pending| match pending {
+            Pending::Put(_, record, _) => Some(record.bytes()),
+            _ => None,
+        });
+        let (count, bytes) = added.fold((1, record.bytes()), |(count, sum), bytes| {
+            (count + 1, sum + bytes)
+        });
+        if !lock(&self.ledger).has_room(count, bytes) {
+            return Err(StoreError::TooMany);
+        }
+        let work = Work::resume(length, None);
+        self.space
+            .promise(work.promised)
+            .map_err(|_| StoreError::Full)?;
+        self.works.insert(id, work);
         self.changed.push(Pending::Put(id, Box::new(record), None));
         if length == Some(0) {
             self.finished.push(id);
@@ -206,6 +208,10 @@ impl Keeper {
             true => StoreError::Mismatch,
             false => StoreError::Unknown,
         })?;
+        // What its client still has must not be thought safe.
+        if entry.record.delivery == Delivery::Damaged {
+            return Err(StoreError::Damaged);
+        }
         Ok(Stored {
             offset: entry.offset(),
             whole: entry.record.whole,

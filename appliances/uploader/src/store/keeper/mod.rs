@@ -16,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
 use crate::id::Id;
-use crate::limits::GROUP_MAX;
+use crate::limits::{GROUP_MAX, RECORD_BYTES_MAX, RECORD_SHARE};
 use crate::store::committer::{Commit, Committer};
 use crate::store::device::Device;
 use crate::store::index::{Contents, Index};
@@ -184,6 +184,7 @@ impl Keeper {
             ledger.put(id, record, body);
         }
         ledger.blocks = (self.space.available(), self.space.blocks());
+        ledger.record_bytes_max = RECORD_BYTES_MAX.min(self.layout.index_bytes / RECORD_SHARE);
         Ok(())
     }
 

@@ -496,3 +496,65 @@ fn others_disks_are_not_touched() {
         Err(OpenError::Layout(LayoutError::TooSmall(_)))
     ));
 }
+
+#[test]
+fn a_damaged_copy_is_neither_shared_nor_taken_for_safe() {
+    let mut bench = Bench::new();
+    let bytes = pattern(400_000, 8);
+    let spoil = |bench: &Bench, id: Id| {
+        let extent = bench.entry(id).body.expect("a body").extents[0];
+        let place = bench.keeper.layout().place(extent.block);
+        bench.disk.spoil(place + 5000);
+    };
+    let damaged = bench.upload("url aHR0cDovL2Ev,cookie bWU=", &bytes);
+    spoil(&bench, damaged);
+    bench.note(damaged, Note::Damaged).expect("noted");
+    let again = bench.upload("url aHR0cDovL2Ev,cookie eW91", &bytes);
+    assert!(bench.entry(again).is_waiting() && bench.bytes(again) == bytes);
+
+    // The disk spoils the beginning of one that goes on after the program was started again.
+    let id = bench.create(Some(600_000), "").expect("made");
+    let lease = bench.open(id).expect("opened").lease;
+    bench.append(id, lease, &bytes).expect("written");
+    bench.finish(id, lease, None).expect("kept");
+    bench = bench.reboot(&mut Random::of(9));
+    spoil(&bench, id);
+    let lease = bench.open(id).expect("opened").lease;
+    bench
+        .append(id, lease, &pattern(200_000, 9))
+        .expect("written");
+    let finished = bench.finish(id, lease, None).map(drop);
+    assert_eq!(
+        finished,
+        Err(StoreError::Damaged),
+        "its client has it still"
+    );
+}
+
+#[test]
+fn records_are_refused_before_the_index_is_full() {
+    let mut bench = Bench::new();
+    let written = format!("url aHR0cDovL2Ev,cookie {}", "YWFh".repeat(2000));
+    let mut made = Vec::new();
+    let refused = loop {
+        match bench.create(Some(5), &written) {
+            Ok(id) => made.push(id),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused, StoreError::TooMany);
+    assert!(made.len() > 100, "{}", made.len());
+    for id in &made {
+        let lease = bench.open(*id).expect("opened").lease;
+        bench.append(*id, lease, b"small").expect("written");
+        bench.finish(*id, lease, None).expect("kept");
+        bench
+            .note(*id, Note::Failed)
+            .expect("the index has room for changes");
+    }
+    bench = bench.reboot(&mut Random::of(10));
+    bench.remove(made[0]).expect("removed");
+    bench
+        .create(Some(5), &written)
+        .expect("there is room again");
+}
