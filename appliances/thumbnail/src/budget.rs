@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
+
 use crate::limits::CLIENT_SHARE;
 
 /// All of it.
@@ -19,6 +21,12 @@ pub(crate) struct Reservation {
     budget: Arc<Budget>,
     client: IpAddr,
     bytes: usize,
+}
+
+/// Bytes with the room that is reserved for them.
+struct Held {
+    bytes: Vec<u8>,
+    _reservation: Reservation,
 }
 
 /// There is no room.
@@ -58,6 +66,22 @@ impl Budget {
             client,
             bytes,
         })
+    }
+}
+
+impl Reservation {
+    /// Bytes that hold it for as long as any part of them is somewhere: on its way out, too.
+    pub(crate) fn hold(self, bytes: Vec<u8>) -> Bytes {
+        Bytes::from_owner(Held {
+            bytes,
+            _reservation: self,
+        })
+    }
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::limits::CONNECT_TIME_MAX;
+use crate::limits::{CONNECT_TIME_MAX, PASSED_BYTES_MAX, UPLOADER_TIME_MAX};
 
 /// `http://HOST:PORT/PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,7 +170,7 @@ pub(crate) struct Fed(mpsc::Receiver<Option<Bytes>>);
 /// Feeds a [`Fed`].
 pub(crate) struct Feed(mpsc::Sender<Option<Bytes>>);
 
-/// Nobody takes it any more.
+/// Nobody takes it any more, or nobody has for too long.
 #[derive(Debug)]
 pub(crate) struct Gone;
 
@@ -181,11 +181,19 @@ pub(crate) fn fed(pieces: usize) -> (Feed, Fed) {
 
 impl Feed {
     pub(crate) async fn piece(&self, piece: Bytes) -> Result<(), Gone> {
-        self.0.send(Some(piece)).await.map_err(|_| Gone)
+        self.send(Some(piece)).await
     }
 
     pub(crate) async fn end(self) -> Result<(), Gone> {
-        self.0.send(None).await.map_err(|_| Gone)
+        self.send(None).await
+    }
+
+    /// An uploader that takes nothing for so long is away.
+    async fn send(&self, piece: Option<Bytes>) -> Result<(), Gone> {
+        match timeout(UPLOADER_TIME_MAX, self.0.send(piece)).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Gone),
+        }
     }
 }
 
@@ -207,7 +215,7 @@ impl http_body::Body for Fed {
 
 /// What came of a body already, and then the rest of it.
 pub(crate) struct Rejoined {
-    pub(crate) start: Option<Bytes>,
+    pub(crate) start: Bytes,
     pub(crate) rest: Option<Body>,
 }
 
@@ -219,8 +227,10 @@ impl http_body::Body for Rejoined {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if let Some(start) = self.start.take().filter(|start| !start.is_empty()) {
-            return Poll::Ready(Some(Ok(Frame::data(start))));
+        if !self.start.is_empty() {
+            let length = self.start.len().min(PASSED_BYTES_MAX);
+            let piece = self.start.split_to(length);
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         match &mut self.rest {
             Some(rest) => Pin::new(rest).poll_frame(context),

@@ -12,21 +12,22 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use ring::digest;
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::admission::{self, Kind};
 use crate::arriving::{Arriving, Stopped};
-use crate::budget::Reservation;
 use crate::http::{Feed, empty, fed};
 use crate::limits::{
-    BODY_BYTES_MAX, PICTURES_MAX, PIECES_WAITING_MAX, UPLOADER_TIME_MAX, VERDICT_TIME_MAX,
+    BODY_BYTES_MAX, HASHED_BYTES_MAX, PICTURES_MAX, PIECES_WAITING_MAX, UPLOADER_TIME_MAX,
+    VERDICT_TIME_MAX,
 };
 use crate::multipart;
 use crate::origin::{Sender, Verdict};
 use crate::picture::{Format, Thumbnail};
 use crate::reason::{Pass, Refused};
 use crate::service::Thumbnailer;
-use crate::uploader::{Upload, UploaderError};
+use crate::uploader::{Upload, UploaderError, answer_after};
 
 /// What became of feeding a body to the uploader.
 enum Fed {
@@ -37,6 +38,12 @@ enum Fed {
     Stopped,
 }
 
+/// Who waits for what becomes of a body's pictures.
+struct Telling {
+    identity: Option<oneshot::Sender<String>>,
+    verdict: Option<oneshot::Sender<Verdict>>,
+}
+
 impl Thumbnailer {
     /// Takes an upload, or says why it shall pass; then all that came is in `arriving`.
     pub(crate) async fn take(
@@ -45,7 +52,6 @@ impl Thumbnailer {
         length: Option<usize>,
         sender: &Sender,
         arriving: &mut Arriving,
-        reservation: Reservation,
     ) -> Result<Result<Response<Body>, Pass>, Refused> {
         if let Err(reason) = look(kind, arriving).await? {
             return Ok(Err(reason));
@@ -72,18 +78,16 @@ impl Thumbnailer {
             }
         }
         // It is durable.
-        let body = Bytes::from(std::mem::take(&mut arriving.buffer));
-        let pictures = pictures(kind, &body);
-        let identity = pictures.first().map(|first| identity(first));
-        let verdict = self.thumbnails(sender.clone(), pictures, reservation);
+        let pictures = pictures(kind, &arriving.frozen());
+        let (identity, verdict) = self.thumbnails(sender.clone(), pictures);
         let verdict = timeout(VERDICT_TIME_MAX, verdict).await;
         if let Ok(Ok(Verdict::Refused(_))) = verdict {
             self.abandon(&path).await;
-            arriving.buffer = body.into();
             return Ok(Err(Pass::OriginRefuses));
         }
         self.figures.taken();
-        Ok(Ok(answer(identity.as_deref().unwrap_or_default())))
+        // A form's picture that broke off has none.
+        Ok(Ok(answer(&identity.await.unwrap_or_default())))
     }
 
     /// Gives a body to the uploader as it comes.
@@ -94,26 +98,12 @@ impl Thumbnailer {
         arriving: &mut Arriving,
     ) -> Result<Result<(), Pass>, Refused> {
         let (feed, body) = fed(PIECES_WAITING_MAX);
-        let (told, whole) = oneshot::channel();
-        let filling = async {
-            let filling = upload.fill(length, Body::new(body));
-            let mut filling = std::pin::pin!(filling);
-            tokio::select! {
-                filled = &mut filling => return filled,
-                Ok(()) = whole => {}
-            }
-            // From the last byte on it has to answer in time.
-            match timeout(UPLOADER_TIME_MAX, filling).await {
-                Ok(filled) => filled,
-                Err(_) => Err(UploaderError::Answer),
-            }
-        };
+        let (told, over) = oneshot::channel();
+        let filling = answer_after(over, upload.fill(length, Body::new(body)));
         let feeding = async {
             let fed = feed_all(feed, arriving).await;
-            if matches!(fed, Fed::Whole) {
-                // Who no longer waits has failed already.
-                let _ = told.send(());
-            }
+            // Who no longer waits has failed already.
+            let _ = told.send(());
             fed
         };
         let (filled, fed) = tokio::join!(filling, feeding);
@@ -136,20 +126,27 @@ impl Thumbnailer {
         Ok(Ok(()))
     }
 
-    /// Makes and posts the thumbnails of pictures, whoever waits for the verdict. It is that of the first
-    /// thumbnail; none is made of a picture that cannot be decoded, which changes nothing for its upload.
+    /// Makes and posts the thumbnails of pictures, whoever waits for the first one's identity and for the
+    /// verdict. It is that of the first thumbnail; none is made of a picture that cannot be decoded, which
+    /// changes nothing for its upload.
     pub(crate) fn thumbnails(
         self: &Arc<Thumbnailer>,
         sender: Sender,
         pictures: Vec<Bytes>,
-        reservation: Reservation,
-    ) -> oneshot::Receiver<Verdict> {
-        let (tell, verdict) = oneshot::channel();
+    ) -> (oneshot::Receiver<String>, oneshot::Receiver<Verdict>) {
+        let (tell_identity, identity) = oneshot::channel();
+        let (tell_verdict, verdict) = oneshot::channel();
         let thumbnailer = Arc::clone(self);
         (self.background)(Box::pin(async move {
-            let mut tell = Some(tell);
-            for picture in pictures {
-                let verdict = thumbnailer.thumbnails_of(&sender, picture, &mut tell).await;
+            let mut telling = Telling {
+                identity: Some(tell_identity),
+                verdict: Some(tell_verdict),
+            };
+            // They keep their reservation to the end: it bounds how many wait to be posted, too.
+            for picture in &pictures {
+                let verdict = thumbnailer
+                    .thumbnails_of(&sender, picture.clone(), &mut telling)
+                    .await;
                 if let Some(Verdict::Refused(status)) = verdict {
                     let facts: [(&str, &dyn Display); 1] = [("status", &status.as_u16())];
                     thumbnailer
@@ -158,19 +155,22 @@ impl Thumbnailer {
                     break;
                 }
             }
-            drop(reservation);
         }));
-        verdict
+        (identity, verdict)
     }
 
     async fn thumbnails_of(
         &self,
         sender: &Sender,
         picture: Bytes,
-        tell: &mut Option<oneshot::Sender<Verdict>>,
+        telling: &mut Telling,
     ) -> Option<Verdict> {
         let begun = Instant::now();
-        let identity = identity(&picture);
+        let identity = identity(&picture).await;
+        if let Some(tell) = telling.identity.take() {
+            // Perhaps nobody waits any longer.
+            let _ = tell.send(identity.clone());
+        }
         let (made, mut connection) =
             tokio::join!(self.decoding.thumbnails(picture), sender.open(&self.tls));
         let mut thumbnails = match made {
@@ -192,8 +192,8 @@ impl Thumbnailer {
             let verdict = sender
                 .post(&self.tls, &mut connection, path, thumbnail, &identity)
                 .await;
-            if let Some(tell) = tell.take() {
-                // Perhaps nobody waits any longer.
+            if let Some(tell) = telling.verdict.take() {
+                // Nor for this.
                 let _ = tell.send(verdict);
             }
             last = Some(verdict);
@@ -273,10 +273,8 @@ async fn feed_all(feed: Feed, arriving: &mut Arriving) -> Fed {
         match arriving.piece().await {
             Ok(Some(_)) if arriving.buffer.len() > BODY_BYTES_MAX => return Fed::TooLarge,
             Ok(Some(piece)) => {
-                // An uploader that takes nothing for so long is away.
-                match timeout(UPLOADER_TIME_MAX, feed.piece(piece)).await {
-                    Ok(Ok(())) => {}
-                    _ => return Fed::Gone,
+                if feed.piece(piece).await.is_err() {
+                    return Fed::Gone;
                 }
             }
             Ok(None) => {
@@ -305,8 +303,13 @@ fn pictures(kind: &Kind, body: &Bytes) -> Vec<Bytes> {
 }
 
 /// The digest of a picture, in hexadecimal.
-fn identity(picture: &[u8]) -> String {
-    let digest = digest::digest(&digest::SHA256, picture);
+async fn identity(picture: &[u8]) -> String {
+    let mut hashing = digest::Context::new(&digest::SHA256);
+    for piece in picture.chunks(HASHED_BYTES_MAX) {
+        hashing.update(piece);
+        yield_now().await;
+    }
+    let digest = hashing.finish();
     digest
         .as_ref()
         .iter()
@@ -325,4 +328,31 @@ fn answer(identity: &str) -> Response<Body> {
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    #[test]
+    fn others_have_their_turn_while_a_picture_is_hashed() {
+        // FIPS 180-2, appendix B.3: a million times "a".
+        let picture = vec![b'a'; 1_000_000];
+        let mut hashing = std::pin::pin!(identity(&picture));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut turns = 0;
+        let hashed = loop {
+            match hashing.as_mut().poll(&mut context) {
+                Poll::Ready(hashed) => break hashed,
+                Poll::Pending => turns += 1,
+            }
+        };
+        assert_eq!(
+            hashed,
+            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
+        );
+        assert_eq!(turns, picture.len().div_ceil(HASHED_BYTES_MAX));
+    }
 }

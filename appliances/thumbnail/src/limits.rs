@@ -17,8 +17,13 @@ pub(crate) const STALL_TIME_MAX: Duration = Duration::from_secs(60);
 pub(crate) const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// For the uploader to take the next piece or to answer; its disk may have to flush before.
 pub(crate) const UPLOADER_TIME_MAX: Duration = Duration::from_secs(30);
-/// For the origin to answer what is passed through: what it would take without us, and more.
+/// For the origin to take the next piece of what is passed through, and to answer after the last: what it
+/// would take without us, and more.
 pub(crate) const ORIGIN_TIME_MAX: Duration = Duration::from_secs(120);
+/// What is in memory of a body that passes goes in pieces of this, so that a slow backhaul is seen to take it.
+pub(crate) const PASSED_BYTES_MAX: usize = 64 << 10;
+/// What is hashed before others have their turn: some 2 ms where the processor is emulated.
+pub(crate) const HASHED_BYTES_MAX: usize = 256 << 10;
 /// How long a phone whose original is durable waits to hear that the origin does not want the thumbnail.
 /// A round trip of a poor backhaul, and a thumbnail.
 pub(crate) const VERDICT_TIME_MAX: Duration = Duration::from_secs(3);

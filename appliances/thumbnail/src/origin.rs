@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::http::{Connection, HttpError, Tls, forwarded};
 use crate::limits::{ANSWER_BYTES_MAX, ORIGIN_TIME_MAX, THUMBNAIL_TIME_MAX};
 use crate::picture::Thumbnail;
+use crate::progress::Progress;
 use crate::reason::Refused;
 use crate::uploader::{Metadata, metadata};
 
@@ -112,11 +113,13 @@ impl Origin {
         let headers = request.headers_mut();
         headers.insert(header::HOST, self.host.clone());
         headers.append(CDN_LOOP, OUR_NAME);
-        let sending = timeout(ORIGIN_TIME_MAX, connection.send(request));
-        let response = match sending.await {
-            Ok(sent) => sent.map_err(away)?,
-            Err(_) => return Err(Refused::OriginSlow),
-        };
+        // However long the body takes: without us nobody would count.
+        let progress = Progress::new();
+        let sending = connection.send(request.map(|body| progress.watch(body)));
+        let response = progress
+            .wait(ORIGIN_TIME_MAX, sending)
+            .await
+            .map_err(away)?;
         let headers = forwarded(response.headers());
         let (mut head, body) = response.into_parts();
         head.headers = headers;

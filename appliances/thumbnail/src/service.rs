@@ -24,7 +24,7 @@ use crate::origin::{Origin, Sender};
 use crate::picture::Limits;
 use crate::reason::{Pass, Refused};
 use crate::settings::{Settings, Written};
-use crate::tus::Sessions;
+use crate::tus::{self, Sessions};
 use crate::uploader::Uploader;
 
 /// The thumbnailer, as all its requests know it.
@@ -113,7 +113,7 @@ impl Thumbnailer {
         ends: &Ends,
     ) -> Result<Response<Body>, Refused> {
         let origin = Origin::of(&parts, ends, self.fixed_origin)?;
-        let id = self.sessions.id(parts.uri.path()).map(str::to_owned);
+        let id = tus::id(parts.uri.path(), &parts.headers).map(str::to_owned);
         if let Some(id) = id {
             return self.go_on(&id, parts, body).await;
         }
@@ -129,6 +129,8 @@ impl Thumbnailer {
         };
         // A length that is not told may be the largest.
         let reserved = length.unwrap_or(BODY_BYTES_MAX);
+        // Whoever has left is in nobody's way.
+        self.sessions.forget_old();
         let reservation = match self.budget.reserve(ends.client(), reserved) {
             Ok(reservation) => reservation,
             Err(full) => {
@@ -147,10 +149,8 @@ impl Thumbnailer {
                 Err(reason) => self.pass(reason, &origin, parts, body).await,
             };
         }
-        let mut arriving = Arriving::new(body, length);
-        let taken = self
-            .take(&kind, length, &sender, &mut arriving, reservation)
-            .await?;
+        let mut arriving = Arriving::new(body, length, reservation);
+        let taken = self.take(&kind, length, &sender, &mut arriving).await?;
         match taken {
             Ok(response) => Ok(response),
             Err(reason) => {
@@ -176,3 +176,6 @@ impl Thumbnailer {
         origin.pass(&self.tls, parts, body).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,15 +6,17 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request,
 };
-use bytes::Bytes;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-use crate::arriving::Arriving;
+use crate::arriving::piece;
 use crate::budget::Reservation;
 use crate::http::{empty, fed, forwarded};
 use crate::limits::{METADATA_BYTES_MAX, PIECES_WAITING_MAX, SESSION_TIME_MAX, SESSIONS_MAX};
@@ -25,8 +27,8 @@ use crate::uploader::{TUS_VERSION, UploaderError, offset_of};
 
 /// Begins the last segment of the paths of uploads that were made here.
 const MARK: &str = "edgecloud-";
-/// Names at the uploader.
-const ID_BYTES_MAX: usize = 128;
+/// In a name of the uploader's, which is written in base64 for URLs.
+const ID_BYTES: usize = 16;
 /// Keys in a phone's metadata; ours are not among them, so that no phone says where its upload goes.
 const KEYS: [&str; 4] = ["filename", "filetype", "name", "type"];
 
@@ -44,16 +46,24 @@ struct Session {
     reservation: Reservation,
 }
 
+/// The name at the uploader, if a request speaks tus of an upload that was made here.
+pub(crate) fn id<'p>(path: &'p str, headers: &HeaderMap) -> Option<&'p str> {
+    let (_, last) = path.rsplit_once('/')?;
+    let id = last.strip_prefix(MARK).filter(|id| is_id(id));
+    // Whatever else has such a path is the origin's.
+    id.filter(|_| headers.contains_key("tus-resumable"))
+}
+
 impl Sessions {
-    /// The name at the uploader, if a path is that of an upload that was made here.
-    pub(crate) fn id<'p>(&self, path: &'p str) -> Option<&'p str> {
-        let (_, last) = path.rsplit_once('/')?;
-        last.strip_prefix(MARK).filter(|id| is_id(id))
+    /// Lets go of what nothing was heard of for too long, and of the memory that is reserved for it.
+    pub(crate) fn forget_old(&self) {
+        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|_, session| session.heard.elapsed() < SESSION_TIME_MAX);
     }
 
     fn remember(&self, id: String, session: Session) {
+        self.forget_old();
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.retain(|_, session| session.heard.elapsed() < SESSION_TIME_MAX);
         if sessions.len() < SESSIONS_MAX {
             sessions.insert(id, session);
         }
@@ -67,10 +77,10 @@ impl Sessions {
     }
 }
 
-/// What is safe in a path.
+/// As the uploader writes them; nothing else is safe in a path.
 fn is_id(id: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+');
-    (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(plain)
+    let bytes = URL_SAFE_NO_PAD.decode(id);
+    bytes.is_ok_and(|bytes| bytes.len() == ID_BYTES)
 }
 
 /// Puts a session back when a PATCH is over, however that came.
@@ -161,10 +171,7 @@ impl Thumbnailer {
         if method == Method::DELETE {
             drop(self.sessions.take(id));
         }
-        let response = self
-            .uploader
-            .ask(method, &path, headers, Body::empty())
-            .await;
+        let response = self.uploader.ask(method, &path, headers).await;
         let response = response.map_err(|error| self.uploader_away(&error))?;
         Ok(answered(response))
     }
@@ -193,19 +200,19 @@ impl Thumbnailer {
             }
         }
         let (feed, fed) = fed(PIECES_WAITING_MAX);
-        let asking = self
-            .uploader
-            .ask(Method::PATCH, path, headers, Body::new(fed));
-        let mut arriving = Arriving::new(body, None);
+        let (told, over) = oneshot::channel();
+        let asking = self.uploader.patch(path, headers, Body::new(fed), over);
+        let mut rest = Some(body);
         let feeding = async {
-            while let Ok(Some(piece)) = arriving.piece().await {
-                arriving.buffer.clear();
+            // Gone when this is over, however that comes.
+            let _told = told;
+            while let Ok(Some(piece)) = piece(&mut rest).await {
                 keep(&mut held.session, &piece);
                 if feed.piece(piece).await.is_err() {
                     return;
                 }
             }
-            if arriving.is_whole() {
+            if rest.is_none() {
                 // Who no longer takes it has answered already.
                 let _ = feed.end().await;
             }
@@ -220,9 +227,9 @@ impl Thumbnailer {
         };
         if let Some(session) = held.session.take_if(|session| is_done(session)) {
             self.figures.taken();
-            let picture = Bytes::from(session.buffer);
+            let picture = session.reservation.hold(session.buffer);
             // The phone is answered at once: what the origin says concerns the uploader.
-            drop(self.thumbnails(session.sender, vec![picture], session.reservation));
+            drop(self.thumbnails(session.sender, vec![picture]));
         }
         Ok(answered(response))
     }
@@ -284,12 +291,9 @@ fn metadata(headers: &HeaderMap) -> Option<String> {
 
 /// Whether metadata speak of a picture: by its type, or else by its name.
 fn is_picture(metadata: &str) -> bool {
-    use base64::Engine as _;
     let value = |pair: &str| {
         let (key, value) = pair.split_once(' ')?;
-        let value = base64::engine::general_purpose::STANDARD
-            .decode(value)
-            .ok()?;
+        let value = STANDARD.decode(value).ok()?;
         Some((
             key.to_owned(),
             String::from_utf8(value).ok()?.to_ascii_lowercase(),
@@ -309,17 +313,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_that_cannot_leave_their_place_are_ours() {
-        let sessions = Sessions::default();
-        assert_eq!(sessions.id("/upload/edgecloud-a1_B-2"), Some("a1_B-2"));
+    fn only_what_tus_asks_of_names_of_the_uploader_is_ours() {
+        let mut tus = HeaderMap::new();
+        tus.insert("tus-resumable", TUS_VERSION);
+        let ours = "/upload/edgecloud-a1_B-2AAAAAAAAAAAAAAAA";
+        assert_eq!(id(ours, &tus), Some("a1_B-2AAAAAAAAAAAAAAAA"));
+        assert_eq!(id(ours, &HeaderMap::new()), None);
         for path in [
-            "/upload/a1",
+            "/upload/a1_B-2AAAAAAAAAAAAAAAA",
             "/upload/edgecloud-",
-            "/upload/edgecloud-..%2f",
-            "/upload/edgecloud-a.b",
-            "edgecloud-a",
+            "/shop/edgecloud-shoes",
+            "/upload/edgecloud-a1_B-2AAAAAAAAAAAAAAA",
+            "/upload/edgecloud-a1_B-2AAAAAAAAAAAAAAAAA",
+            // Bits beyond the 128.
+            "/upload/edgecloud-a1_B-2AAAAAAAAAAAAAAAB",
+            "/upload/edgecloud-..%2f..%2fAAAAAAAAAAAAA",
+            "/upload/edgecloud-a1.B+2AAAAAAAAAAAAAAAA",
+            "edgecloud-a1_B-2AAAAAAAAAAAAAAAA",
         ] {
-            assert_eq!(sessions.id(path), None, "{path}");
+            assert_eq!(id(path, &tus), None, "{path}");
         }
     }
 

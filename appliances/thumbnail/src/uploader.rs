@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::http::{Connection, Endpoint, HttpError};
@@ -131,8 +132,31 @@ impl Uploader {
         }
     }
 
-    /// Asks something of a resource that was made before.
+    /// Asks something without a body of a resource that was made before.
     pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+    ) -> Result<Response<Incoming>, UploaderError> {
+        let asking = self.request(method, path, headers, Body::empty());
+        timeout(UPLOADER_TIME_MAX, asking)
+            .await
+            .map_err(HttpError::from)?
+    }
+
+    /// Gives more to a resource that was made before. `over` says when its body is fed no longer.
+    pub(crate) async fn patch(
+        &self,
+        path: &str,
+        headers: HeaderMap,
+        body: Body,
+        over: oneshot::Receiver<()>,
+    ) -> Result<Response<Incoming>, UploaderError> {
+        answer_after(over, self.request(Method::PATCH, path, headers, body)).await
+    }
+
+    async fn request(
         &self,
         method: Method,
         path: &str,
@@ -207,7 +231,7 @@ impl Upload {
     pub(crate) async fn abandon(uploader: &Uploader, path: &str) -> Result<(), UploaderError> {
         let mut headers = HeaderMap::new();
         headers.insert("tus-resumable", TUS_VERSION);
-        let response = answer(uploader_ask(uploader, path, headers)).await?;
+        let response = uploader.ask(Method::DELETE, path, headers).await?;
         match response.status() {
             StatusCode::NO_CONTENT | StatusCode::GONE | StatusCode::NOT_FOUND => Ok(()),
             status => Err(UploaderError::Status(status)),
@@ -215,19 +239,21 @@ impl Upload {
     }
 }
 
-async fn uploader_ask(
-    uploader: &Uploader,
-    path: &str,
-    headers: HeaderMap,
-) -> Result<Response<Incoming>, HttpError> {
-    match uploader
-        .ask(Method::DELETE, path, headers, Body::empty())
-        .await
-    {
-        Ok(response) => Ok(response),
-        Err(UploaderError::Http(error)) => Err(error),
-        Err(_) => Err(HttpError::Slow),
+/// Waits for an answer: as long as whoever feeds the body goes on, who bounds each piece, and some time
+/// after, whether the body became whole or not.
+pub(crate) async fn answer_after<T>(
+    over: oneshot::Receiver<()>,
+    asking: impl Future<Output = Result<T, UploaderError>>,
+) -> Result<T, UploaderError> {
+    let mut asking = std::pin::pin!(asking);
+    tokio::select! {
+        answer = &mut asking => return answer,
+        // Also if the feeder has gone.
+        _ = over => {}
     }
+    timeout(UPLOADER_TIME_MAX, asking)
+        .await
+        .map_err(HttpError::from)?
 }
 
 async fn answer(

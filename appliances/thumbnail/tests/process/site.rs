@@ -177,7 +177,7 @@ impl Site {
     pub(crate) fn stored(&self) -> Vec<Stored> {
         let stored = self.world.stored.lock().expect("stored");
         let mut all: Vec<_> = stored.iter().collect();
-        all.sort_by_key(|(id, _)| id.parse::<usize>().unwrap_or_default());
+        all.sort_by_key(|(id, _)| *id);
         all.into_iter().map(|(_, stored)| stored.clone()).collect()
     }
 
@@ -280,7 +280,8 @@ async fn be_uploader(State(world): State<Arc<World>>, request: Request) -> Respo
             return answer(StatusCode::INSUFFICIENT_STORAGE);
         }
         let mut stored = world.stored.lock().expect("stored");
-        let id = (stored.len() + 1).to_string();
+        // As long as the uploader's own.
+        let id = format!("{:021}A", stored.len() + 1);
         let metadata = parts.headers["upload-metadata"]
             .to_str()
             .expect("text")
