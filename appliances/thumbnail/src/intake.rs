@@ -13,21 +13,21 @@ use bytes::Bytes;
 use ring::digest;
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::admission::{self, Kind};
 use crate::arriving::{Arriving, Stopped};
 use crate::http::{Feed, empty, fed};
 use crate::limits::{
-    BODY_BYTES_MAX, HASHED_BYTES_MAX, PICTURES_MAX, PIECES_WAITING_MAX, UPLOADER_TIME_MAX,
-    VERDICT_TIME_MAX,
+    BODY_BYTES_MAX, HASHED_BYTES_MAX, PICTURES_MAX, PIECES_WAITING_MAX, TAKE_BACK_TIME,
+    TAKE_BACK_TRIES, UPLOADER_TIME_MAX, VERDICT_TIME_MAX,
 };
 use crate::multipart;
 use crate::origin::{Sender, Verdict};
 use crate::picture::{Format, Thumbnail};
 use crate::reason::{Pass, Refused};
 use crate::service::Thumbnailer;
-use crate::uploader::{Upload, UploaderError, answer_after};
+use crate::uploader::{TakenBack, Upload, UploaderError, answer_after};
 
 /// What became of feeding a body to the uploader.
 enum Fed {
@@ -68,12 +68,14 @@ impl Thumbnailer {
         let path = upload.path().to_owned();
         match self.store(&mut upload, length, arriving).await {
             Ok(Ok(())) => {}
-            Ok(Err(reason)) => {
-                self.abandon(&path).await;
-                return Ok(Err(reason));
-            }
+            Ok(Err(reason)) => match self.abandon(&path).await {
+                // It was durable before its answer was lost, and is on its way to the origin.
+                Ok(TakenBack::HasGone) if reason == Pass::UploaderFailed => {}
+                _ => return Ok(Err(reason)),
+            },
             Err(refused) => {
-                self.abandon(&path).await;
+                // Nothing of it goes anywhere, whatever comes of this.
+                let _ = self.abandon(&path).await;
                 return Err(refused);
             }
         }
@@ -82,7 +84,8 @@ impl Thumbnailer {
         let (identity, verdict) = self.thumbnails(sender.clone(), pictures);
         let verdict = timeout(VERDICT_TIME_MAX, verdict).await;
         if let Ok(Ok(Verdict::Refused(_))) = verdict {
-            self.abandon(&path).await;
+            // Also if it has gone: the phone is to hear what the origin says of it.
+            let _ = self.abandon(&path).await;
             return Ok(Err(Pass::OriginRefuses));
         }
         self.figures.taken();
@@ -236,11 +239,26 @@ impl Thumbnailer {
         }
     }
 
-    /// Takes an upload back. If that fails it expires there, or arrives twice: the origin has its digest.
-    pub(crate) async fn abandon(&self, path: &str) {
-        if let Err(error) = Upload::abandon(&self.uploader, path).await {
-            self.tell("an upload cannot be taken back", &error);
+    /// Takes an upload back from the uploader. One that died may have all of it on its disk, and come back: it
+    /// is asked again until it says what became of it, so that the origin gets the upload once.
+    pub(crate) async fn abandon(
+        self: &Arc<Thumbnailer>,
+        path: &str,
+    ) -> Result<TakenBack, UploaderError> {
+        let taken_back = Upload::abandon(&self.uploader, path).await;
+        if let Err(error) = &taken_back {
+            self.tell("an upload cannot be taken back yet", error);
+            let (thumbnailer, path) = (Arc::clone(self), path.to_owned());
+            (self.background)(Box::pin(async move {
+                for _ in 0..TAKE_BACK_TRIES {
+                    sleep(TAKE_BACK_TIME).await;
+                    if Upload::abandon(&thumbnailer.uploader, &path).await.is_ok() {
+                        return;
+                    }
+                }
+            }));
         }
+        taken_back
     }
 
     pub(crate) fn tell(&self, what: &str, error: &UploaderError) {

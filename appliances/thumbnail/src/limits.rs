@@ -39,3 +39,8 @@ pub(crate) const SESSIONS_MAX: usize = 256;
 pub(crate) const SESSION_TIME_MAX: Duration = Duration::from_secs(900);
 /// `Upload-Metadata` of a phone.
 pub(crate) const METADATA_BYTES_MAX: usize = 4096;
+/// Between two attempts to take an upload back from an uploader that does not answer: it leaves an original
+/// alone for some seconds after it has come back.
+pub(crate) const TAKE_BACK_TIME: Duration = Duration::from_secs(1);
+/// How often that is tried; one that is away for longer is no domain that is started again.
+pub(crate) const TAKE_BACK_TRIES: u32 = 600;

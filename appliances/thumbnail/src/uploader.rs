@@ -226,17 +226,30 @@ impl Upload {
         Ok(has)
     }
 
-    /// Takes it back, so that its body goes to the origin once. If that fails the origin must know the
-    /// identity.
-    pub(crate) async fn abandon(uploader: &Uploader, path: &str) -> Result<(), UploaderError> {
+    /// Takes it back, so that its body goes to the origin once.
+    pub(crate) async fn abandon(
+        uploader: &Uploader,
+        path: &str,
+    ) -> Result<TakenBack, UploaderError> {
         let mut headers = HeaderMap::new();
         headers.insert("tus-resumable", TUS_VERSION);
         let response = uploader.ask(Method::DELETE, path, headers).await?;
         match response.status() {
-            StatusCode::NO_CONTENT | StatusCode::GONE | StatusCode::NOT_FOUND => Ok(()),
+            StatusCode::NO_CONTENT | StatusCode::GONE | StatusCode::NOT_FOUND => Ok(TakenBack::Yes),
+            // What the uploader says of one that cannot be taken back any more.
+            StatusCode::FORBIDDEN => Ok(TakenBack::HasGone),
             status => Err(UploaderError::Status(status)),
         }
     }
+}
+
+/// What became of an upload that was to be taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TakenBack {
+    /// The uploader does not have it.
+    Yes,
+    /// It is at its origin, or on its way there.
+    HasGone,
 }
 
 /// Waits for an answer: as long as whoever feeds the body goes on, who bounds each piece, and some time

@@ -215,3 +215,38 @@ async fn an_uploader_that_hangs_holds_no_phone() {
     let answer = ask(&thumbnailer, Method::POST, "/upload", &[], large()).await;
     assert_eq!(answer, Ok(StatusCode::ACCEPTED));
 }
+
+/// What an uploader answers who takes an upload back, the last one first.
+type Answers = Arc<std::sync::Mutex<Vec<StatusCode>>>;
+
+/// An uploader that takes a body and does not say so.
+fn loses_answers(taken_back: &Answers) -> Router {
+    let answers = Arc::clone(taken_back);
+    makes_uploads(Router::new().fallback(async move |request: Request| {
+        if request.method() == Method::DELETE {
+            let next = answers.lock().expect("no panic").pop();
+            return next.expect("it is not asked again once it has said so");
+        }
+        let _ = request.into_body().collect().await;
+        StatusCode::INTERNAL_SERVER_ERROR
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_uploader_has_and_sends_does_not_pass_as_well() {
+    let answers = Answers::new(vec![StatusCode::FORBIDDEN].into());
+    let thumbnailer = between(reads(StatusCode::ACCEPTED), loses_answers(&answers)).await;
+    let answer = ask(&thumbnailer, Method::POST, "/upload", &[], large()).await;
+    assert_eq!(answer, Ok(StatusCode::CREATED));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_is_taken_back_once_its_uploader_is_there_again() {
+    let away = StatusCode::SERVICE_UNAVAILABLE;
+    let answers = Answers::new(vec![StatusCode::NO_CONTENT, away, away].into());
+    let thumbnailer = between(reads(StatusCode::ACCEPTED), loses_answers(&answers)).await;
+    let answer = ask(&thumbnailer, Method::POST, "/upload", &[], large()).await;
+    assert_eq!(answer, Ok(StatusCode::ACCEPTED));
+    sleep(AGE).await;
+    assert!(answers.lock().expect("no panic").is_empty());
+}
