@@ -112,7 +112,8 @@ impl Body {
     }
 
     /// Waits until the foremost reader is no more than `ahead` bytes from the end, and lets go of what is
-    /// more than `kept` bytes from it. False: nobody reads any more.
+    /// more than `kept` bytes from it, but of nothing within `ahead`: that reader may want it yet. False:
+    /// nobody reads any more.
     pub async fn overtaken(&self, ahead: u64, kept: u64) -> bool {
         poll_fn(|context| {
             let mut state = self.state();
@@ -123,7 +124,7 @@ impl Body {
                 state.appending = Some(context.waker().clone());
                 return Poll::Pending;
             }
-            let from = state.length.saturating_sub(kept);
+            let from = state.length.saturating_sub(kept.max(ahead));
             let count = state
                 .chunks
                 .partition_point(|(first, chunk)| first + chunk.len() as u64 <= from);
@@ -353,6 +354,22 @@ mod tests {
         check_reads(&mut first, b"jklm");
         assert!(matches!(overtaken(), Poll::Ready(true)));
         assert!(matches!(read(&mut second), Poll::Ready(Some(Err(_)))));
+    }
+
+    #[test]
+    fn nothing_is_let_go_of_before_the_foremost_has_read_it() {
+        let body = Arc::new(Body::default());
+        let overtaken = || {
+            let mut waits = Box::pin(body.overtaken(4, 0));
+            waits.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        };
+        let mut reader = Reader::all(Arc::clone(&body), None);
+        for bytes in [b"ab", b"cd"] {
+            body.append(Bytes::from_static(bytes));
+            assert!(matches!(overtaken(), Poll::Ready(true)));
+        }
+        check_reads(&mut reader, b"ab");
+        check_reads(&mut reader, b"cd");
     }
 
     #[test]

@@ -134,15 +134,23 @@ impl Cache {
         lead: Option<Lead>,
     ) -> Result<Response, Refused> {
         let entry = Arc::new(renewed(stale, not_modified, arrival.requested));
-        let store = &question.share.store;
-        store.insert(&question.key, Arc::clone(&entry));
-        if let Some(lead) = lead {
-            lead.land(Shared::Stored);
+        let (share, key) = (&question.share, &question.key);
+        let may_stay = storable::forbidden(&Directives::of_response(&entry.headers));
+        let stored = match may_stay {
+            Ok(()) => share.insert(key, &entry, arrival.purges),
+            Err(reason) => {
+                share.remove(key);
+                Err(reason)
+            }
+        };
+        land(lead, stored);
+        if entry.is_sliced && may_stay.is_err() {
+            return self.pass_whole(question, arrival.because).await;
         }
         let status = CacheStatus::Forwarded {
             because: Forwarded::Stale,
             status: Some(StatusCode::NOT_MODIFIED.as_u16()),
-            stored: Ok(()),
+            stored,
             collapsed: false,
         };
         if entry.is_sliced {
@@ -177,20 +185,9 @@ impl Cache {
             .into_iter()
             .for_each(|piece| entry.body.append(piece));
         let entry = Arc::new(entry);
-        let stored = match share.purges() == arrival.purges {
-            true => {
-                share.store.insert(&question.key, Arc::clone(&entry));
-                Ok(())
-            }
-            false => Err(NotStored::Purged),
-        };
+        let stored = share.insert(&question.key, &entry, arrival.purges);
         self.read_in(question, &entry, body, None);
-        if let Some(lead) = lead {
-            lead.land(match stored {
-                Ok(()) => Shared::Stored,
-                Err(_) => Shared::Alone,
-            });
-        }
+        land(lead, stored);
         let status = CacheStatus::Forwarded {
             because: arrival.because,
             status: Some(StatusCode::PARTIAL_CONTENT.as_u16()),
@@ -218,10 +215,7 @@ impl Cache {
             collapsed: false,
         };
         let (head, body) = response.into_parts();
-        let fetched = match share.purges() == arrival.purges {
-            true => Fetched::of(self.asked(question, arrival.requested), &head, &body),
-            false => Err(NotStored::Purged),
-        };
+        let fetched = Fetched::of(self.asked(question, arrival.requested), &head, &body);
         // Players ask for a film's beginning first: a small part of what is too large.
         let is_too_large = match &fetched {
             Ok(fetched) => fetched
@@ -235,11 +229,9 @@ impl Cache {
             // What the origin sends now is left; slices are asked for from the beginning.
             drop(body);
             let marker = Arc::new(marker);
-            share.store.insert(&question.key, Arc::clone(&marker));
-            if let Some(lead) = lead {
-                lead.land(Shared::Stored);
-            }
-            let status = status(Ok(()));
+            let stored = share.insert(&question.key, &marker, arrival.purges);
+            land(lead, stored);
+            let status = status(stored);
             return self
                 .sliced(question, &marker, status, Outcome::Missed)
                 .await;
@@ -247,19 +239,15 @@ impl Cache {
         match fetched {
             Ok(Fetched { entry, digest }) => {
                 let entry = Arc::new(entry);
-                share.store.insert(&question.key, Arc::clone(&entry));
-                if let Some(lead) = lead {
-                    lead.land(Shared::Stored);
-                }
+                let stored = share.insert(&question.key, &entry, arrival.purges);
+                land(lead, stored);
                 self.read_in(question, &entry, body, digest);
-                let response = as_fetched(&entry, question.asking(), status(Ok(())));
+                let response = as_fetched(&entry, question.asking(), status(stored));
                 share.figures.count(Outcome::Missed, &response);
                 Ok(response)
             }
             Err(reason) => {
-                if let Some(lead) = lead {
-                    lead.land(Shared::Alone);
-                }
+                land(lead, Err(reason));
                 let response = http::Response::from_parts(head, body);
                 Ok(self.answered(question, response, status(Err(reason))))
             }
@@ -362,6 +350,16 @@ impl Cache {
             .headers_mut()
             .append(header::VIA, HeaderValue::from_static("1.1 edgecloud"));
         question.share.origin.send(request).await
+    }
+}
+
+/// Tells those who wait for the one that went.
+fn land(lead: Option<Lead>, stored: Result<(), NotStored>) {
+    if let Some(lead) = lead {
+        lead.land(match stored {
+            Ok(()) => Shared::Stored,
+            Err(_) => Shared::Alone,
+        });
     }
 }
 

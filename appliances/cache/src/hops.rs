@@ -71,9 +71,14 @@ pub(crate) fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
-/// The fields of a request that an origin is sent.
+/// The fields of a request that an origin is sent. Programs behind CGI (RFC 3875, section 4.1.18) take `_` for
+/// `-`: a name with it would be another's, so there is none, as with nginx.
 pub(crate) fn forwarded(headers: &HeaderMap) -> HeaderMap {
     let mut kept = end_to_end(headers);
+    let ambiguous = headers.keys().filter(|name| name.as_str().contains('_'));
+    for name in ambiguous {
+        kept.remove(name);
+    }
     for name in IDENTITY {
         kept.remove(name);
     }
@@ -94,6 +99,8 @@ mod tests {
             ("keep-alive", "5"),
             ("transfer-encoding", "chunked"),
             ("x-forwarded-host", "evil.example"),
+            ("x_forwarded_host", "evil.example"),
+            ("x-forwarded_host", "evil.example"),
             ("cookie", "b"),
         ] {
             headers.append(name, value.parse().expect("a value"));

@@ -11,7 +11,8 @@ pub const TARGET_BYTES_MAX: usize = 8192;
 pub const ENTRY_BYTES: u64 = 1024;
 /// For a connection to an origin, over a poor backhaul.
 pub const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
-/// From a request to the head of its answer: the usual patience of proxies.
+/// From the end of a request to the head of its answer, and between two pieces of the request's content: the
+/// usual patience of proxies.
 pub const HEAD_TIME_MAX: Duration = Duration::from_secs(60);
 /// Between two pieces of an origin's body.
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(60);

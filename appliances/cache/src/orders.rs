@@ -19,14 +19,21 @@ impl Share {
     pub(crate) async fn purge_all(&self, bans: Vec<Ban>) -> (usize, bool) {
         let (mut forgotten, mut is_kept) = (0, true);
         for ban in bans {
-            self.purges.fetch_add(1, Ordering::Relaxed);
-            let means = |key: &str, headers: &HeaderMap| ban.means(key, headers);
-            forgotten += self.store.purge(means);
+            forgotten += self.forget(&ban);
             if let Some(disk) = &self.disk {
-                is_kept &= disk.ban(ban).await;
+                is_kept &= disk.ban(ban.clone()).await;
+                // What the disk was asked for before it knew may have come back.
+                forgotten += self.forget(&ban);
             }
         }
         (forgotten, is_kept)
+    }
+
+    /// Forgets what is in memory, and has nothing stored that was asked for before.
+    fn forget(&self, ban: &Ban) -> usize {
+        self.purges.fetch_add(1, Ordering::Relaxed);
+        let means = |key: &str, headers: &HeaderMap| ban.means(key, headers);
+        self.store.purge(means)
     }
 }
 

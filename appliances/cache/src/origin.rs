@@ -9,14 +9,15 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use data_encoding::HEXLOWER;
 use http::uri::Authority;
 use http::{Request, Response, Uri, header};
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream, ResolveServerName};
 use hyper_util::client::legacy::Client;
@@ -25,7 +26,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::limits::{
     CONNECT_TIME_MAX, HEAD_TIME_MAX, IDLE_CONNECTIONS_MAX, IDLE_TIME_MAX, ORIGIN_BUFFER_BYTES,
@@ -116,7 +117,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Sends requests to the origins of one publisher.
 #[derive(Clone, Debug)]
-pub(crate) struct Origin(Client<Connector, Body>);
+pub(crate) struct Origin(Client<Connector, Sending>);
 
 impl Origin {
     pub(crate) fn new(roots: RootCertStore) -> Result<Self, rustls::Error> {
@@ -144,17 +145,88 @@ impl Origin {
 
     /// Sends a request whose URI is that of an [`Upstream`], and waits for the head of the answer.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, Refused> {
-        match timeout(HEAD_TIME_MAX, self.0.request(request)).await {
-            Ok(Ok(mut response)) => {
+        let moved = Moved::now();
+        let request = request.map(|body| Sending {
+            body,
+            moved: moved.clone(),
+        });
+        match patiently(&moved, self.0.request(request)).await {
+            Some(Ok(mut response)) => {
                 // RFC 9112, section 6.3: a coding comes before a length, which is not passed on then.
                 if response.headers().contains_key(header::TRANSFER_ENCODING) {
                     response.headers_mut().remove(header::CONTENT_LENGTH);
                 }
                 Ok(response)
             }
-            Ok(Err(_)) => Err(Refused::OriginFailed),
-            Err(_) => Err(Refused::OriginSlow),
+            Some(Err(_)) => Err(Refused::OriginFailed),
+            None => Err(Refused::OriginSlow),
         }
+    }
+}
+
+/// Waits for the answer to a request for as long as that moves, and [`HEAD_TIME_MAX`] longer.
+async fn patiently<T>(moved: &Moved, answer: impl Future<Output = T>) -> Option<T> {
+    let mut answer = pin!(answer);
+    loop {
+        let last = moved.last();
+        match timeout_at(last + HEAD_TIME_MAX, &mut answer).await {
+            Ok(answer) => return Some(answer),
+            Err(_) if moved.last() == last => return None,
+            Err(_) => {}
+        }
+    }
+}
+
+/// When a request moved last: it was begun, or a piece or the end of its content was taken to be sent.
+#[derive(Clone, Debug)]
+struct Moved(Arc<Mutex<Instant>>);
+
+impl Moved {
+    fn now() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+
+    fn moves(&self) {
+        *self.lock() = Instant::now();
+    }
+
+    fn last(&self) -> Instant {
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The content of a request that notes when it moves.
+#[derive(Debug)]
+struct Sending {
+    body: Body,
+    moved: Moved,
+}
+
+impl http_body::Body for Sending {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if frame.is_ready() {
+            self.moved.moves();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -252,6 +324,8 @@ async fn connect(server: &Authority, port: u16) -> io::Result<TcpStream> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body_util::BodyExt;
+    use std::time::Duration;
 
     #[track_caller]
     fn check(server: &str, name: &str, host: Option<&str>) {
@@ -283,6 +357,54 @@ mod tests {
         check("[2001:db8::1]:443", "2001:db8::1", None);
         check("origin.example:8443", "tv.example", None);
         check("origin.example", "origin.example", None);
+    }
+
+    /// An answer that comes a time after the last piece of a request whose client pauses before each.
+    async fn check_upload(pauses: &[u64], before_answer: u64, comes: bool) {
+        let moved = Moved::now();
+        let pieces = pauses.to_vec();
+        let (give, given) = tokio::sync::mpsc::channel(1);
+        let mut body = Sending {
+            body: Body::new(Given(given)),
+            moved: moved.clone(),
+        };
+        tokio::spawn(async move {
+            for pause in pieces {
+                tokio::time::sleep(Duration::from_secs(pause)).await;
+                let _ = give.send(Bytes::from_static(b"a")).await;
+            }
+        });
+        let answer = async {
+            while let Some(Ok(_)) = body.frame().await {}
+            tokio::time::sleep(Duration::from_secs(before_answer)).await;
+        };
+        let answered = patiently(&moved, answer).await;
+        assert_eq!(answered.is_some(), comes, "{pauses:?} {before_answer}");
+    }
+
+    struct Given(tokio::sync::mpsc::Receiver<Bytes>);
+
+    impl http_body::Body for Given {
+        type Data = Bytes;
+        type Error = io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+            self.0
+                .poll_recv(context)
+                .map(|given| given.map(|bytes| Ok(Frame::data(bytes))))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_takes_as_long_as_it_moves() {
+        check_upload(&[], 59, true).await;
+        check_upload(&[], 61, false).await;
+        check_upload(&[50; 20], 59, true).await;
+        check_upload(&[50; 20], 61, false).await;
+        check_upload(&[50, 61], 0, false).await;
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::body::{Body, End};
-use crate::ranges::Part;
+use crate::ranges::{Part, content_range};
 use crate::store::Entry;
 use crate::validation::{self, strong_tag};
 
@@ -122,17 +122,18 @@ pub(crate) fn joined(newer: &Entry, older: &Entry) -> Option<Entry> {
     let is_whole = part.first == 0 && part.last + 1 == part.total;
     let mut headers = newer.headers.clone();
     headers.remove(header::CONTENT_RANGE);
+    if !is_whole {
+        let range = content_range(part.first, part.last, part.total);
+        let range = HeaderValue::try_from(range).expect("digits are ASCII");
+        headers.insert(header::CONTENT_RANGE, range);
+    }
     Some(Entry {
         status: if is_whole {
             StatusCode::OK
         } else {
             StatusCode::PARTIAL_CONTENT
         },
-        headers: if is_whole {
-            headers
-        } else {
-            newer.headers.clone()
-        },
+        headers,
         length: Some(body.arrived()),
         body: Arc::new(body),
         part: (!is_whole).then_some(part),
@@ -252,6 +253,7 @@ mod tests {
                 prop_assert_eq!(joined.body.bytes(), &ALL[first as usize..=last as usize]);
                 prop_assert_eq!(joined.part.is_none(), first == 0 && last == 15);
                 prop_assert_eq!(joined.length, Some(last - first + 1));
+                prop_assert_eq!(Part::of(&joined.headers), joined.part);
             }
         }
     }

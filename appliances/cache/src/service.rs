@@ -30,7 +30,7 @@ use crate::settings::Own;
 use crate::share::{Share, Shares};
 use crate::site::Site;
 use crate::status::{CacheStatus, Forwarded};
-use crate::storable::NotStored;
+use crate::storable::{self, NotStored};
 use crate::store::{Entry, Key};
 use crate::validation;
 
@@ -133,7 +133,8 @@ impl Cache {
         );
         let question = Question {
             key: site.key(),
-            wanted: Wanted::of(&headers),
+            // RFC 9110, section 14.2: of no other method.
+            wanted: Wanted::of(&headers).filter(|_| parts.method == Method::GET),
             directives: Directives::of_request(&headers),
             method: parts.method,
             site,
@@ -211,20 +212,11 @@ impl Cache {
     /// Brings a response from the disk into memory, once for a request.
     async fn warm(&self, question: &Question, warmed: &mut bool) -> bool {
         let share = &question.share;
-        let Some(disk) = share.disk.as_ref().filter(|_| !*warmed) else {
-            return false;
-        };
-        *warmed = true;
-        // One object more is made room for in the store.
-        if share.is_crowded_by(0) {
+        if std::mem::replace(warmed, true) {
             return false;
         }
-        let found = disk.load(&question.key, &question.headers).await;
-        if let Some(entry) = found {
-            share.store.insert(&question.key, entry);
-            return true;
-        }
-        false
+        let warm = share.warm(&question.key, &question.headers);
+        warm.await.is_some()
     }
 
     /// What may be served; or what is stored, but may not be served as it is.
@@ -337,8 +329,11 @@ impl Cache {
                     ..(*stored).clone()
                 },
             };
-            let store = &question.share.store;
-            store.replace(&question.key, &stored, Some(Arc::new(entry)));
+            let (share, key) = (&question.share, &question.key);
+            match storable::forbidden(&Directives::of_response(&entry.headers)) {
+                Ok(()) => share.store.replace(key, &stored, Some(Arc::new(entry))),
+                Err(_) => share.remove(key),
+            }
         }
         Ok(self.forwarded(&question, response, NotStored::Method))
     }

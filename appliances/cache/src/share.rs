@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use edgecloud_appliance::{Failure, Stage};
+use http::HeaderMap;
 use http::uri::Authority;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -17,13 +18,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::Live;
 use crate::collapse::Flights;
-use crate::disk::{Disk, Region, Regions};
+use crate::disk::{Disk, Memory, Region, Regions};
 use crate::figures::Figures;
 use crate::limits::REQUESTS_PER_CONNECTION;
 use crate::origin::{self, Origin, Upstream};
 use crate::refusal::Refused;
 use crate::settings::{MEBIBYTE, Own, Publisher, SitePattern, TokenDigest};
-use crate::store::{Key, Store};
+use crate::storable::NotStored;
+use crate::store::{Entry, Key, Store};
 
 /// What nobody else has, in accounts and metrics.
 const REST: &str = "rest";
@@ -47,7 +49,7 @@ pub(crate) struct Share {
     pub(crate) memory_bytes: u64,
     /// Bytes of the largest response that is stored in one piece.
     pub(crate) object_bytes_max: u64,
-    /// Counts purges: what was asked for before one is not stored after it.
+    /// Grows with each purge: what was asked for before one is not stored after it.
     pub(crate) purges: AtomicU64,
     /// Seats for requests that wait for the origin.
     waiting: Arc<Semaphore>,
@@ -63,7 +65,29 @@ impl Share {
     /// Whether bodies of so many bytes more are too many. What was displaced but is still being sent to
     /// somebody counts, so that slow clients cannot hold more than a quarter beside what is stored.
     pub(crate) fn is_crowded_by(&self, bytes: u64) -> bool {
-        self.live.bytes() + bytes > self.memory_bytes + self.memory_bytes / 4
+        self.live.bytes() + bytes > live_bytes_max(self.memory_bytes)
+    }
+
+    /// Stores a response, unless there were more purges by now than when it was asked for.
+    pub(crate) fn insert(
+        &self,
+        key: &Key,
+        entry: &Arc<Entry>,
+        purges: u64,
+    ) -> Result<(), NotStored> {
+        let may = || self.purges() == purges;
+        match self.store.insert_if(key, Arc::clone(entry), may) {
+            true => Ok(()),
+            false => Err(NotStored::Purged),
+        }
+    }
+
+    /// Brings a response from the disk into memory.
+    pub(crate) async fn warm(&self, key: &Key, request: &HeaderMap) -> Option<Arc<Entry>> {
+        let purges = self.purges();
+        let entry = self.disk.as_ref()?.load(key, request).await?;
+        self.insert(key, &entry, purges).ok()?;
+        Some(entry)
     }
 
     /// Removes an address from both tiers.
@@ -74,7 +98,7 @@ impl Share {
         }
     }
 
-    /// Purges that there were so far.
+    /// A number that each purge makes larger.
     pub(crate) fn purges(&self) -> u64 {
         self.purges.load(Ordering::Relaxed)
     }
@@ -192,6 +216,11 @@ impl Shares {
     }
 }
 
+/// What bodies may take beside the tier: a quarter more.
+fn live_bytes_max(memory_bytes: u64) -> u64 {
+    memory_bytes + memory_bytes / 4
+}
+
 fn share(plan: Plan<'_>, stage: &Stage<Own>) -> Result<Share, Failure> {
     let memory_bytes = plan.memory_bytes;
     // Beside the tier, not of it.
@@ -203,7 +232,11 @@ fn share(plan: Plan<'_>, stage: &Stage<Own>) -> Result<Share, Failure> {
             .metrics
             .gauge("edgecloud_cache_live_bytes", help, &labels),
     );
-    let open = |region| Disk::open(region, index_bytes, &live, &stage.log);
+    let memory = Memory {
+        live: live.clone(),
+        bytes_max: live_bytes_max(memory_bytes),
+    };
+    let open = |region| Disk::open(region, index_bytes, memory, &stage.log);
     let disk = plan.region.map(open).transpose()?;
     if let Some(disk) = disk.clone() {
         let drain = stage.drain.clone();
@@ -232,4 +265,29 @@ fn share(plan: Plan<'_>, stage: &Stage<Own>) -> Result<Share, Failure> {
         purges: AtomicU64::new(0),
         waiting: Arc::new(Semaphore::new(plan.seats)),
     })
+}
+
+#[cfg(test)]
+impl Share {
+    /// One that asks no origin.
+    pub(crate) fn of_memory(memory_bytes: u64, disk: Option<Disk>) -> Self {
+        let registry = edgecloud_appliance::metrics::Registry::default();
+        Self {
+            name: REST.to_owned(),
+            sites: Vec::new(),
+            addresses: Vec::new(),
+            upstream: None,
+            token: None,
+            store: Arc::new(Store::new(memory_bytes)),
+            disk,
+            flights: Flights::default(),
+            origin: Origin::new(rustls::RootCertStore::empty()).expect("an origin"),
+            figures: Figures::of(&registry, REST),
+            live: Live::default(),
+            memory_bytes,
+            object_bytes_max: memory_bytes / 4,
+            purges: AtomicU64::new(0),
+            waiting: Arc::new(Semaphore::new(1)),
+        }
+    }
 }

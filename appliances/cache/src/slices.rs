@@ -27,7 +27,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::answer::{Content, Plan};
-use crate::body::Reader;
+use crate::body::{End, Reader};
 use crate::collapse::{Boarding, Shared, landed};
 use crate::fetched::{self, Fetched};
 use crate::figures::Outcome;
@@ -61,6 +61,7 @@ pub(crate) fn marker(asked: fetched::Asked<'_>, head: &Parts) -> Option<Entry> {
     }
     entry.length = Some(total);
     entry.is_sliced = true;
+    entry.body.finish(End::Whole); // What still arrives could not be displaced.
     Some(entry)
 }
 
@@ -172,15 +173,8 @@ impl Of {
             }
             match share.flights.board(&key) {
                 Boarding::Lead(lead) => {
-                    let on_disk = match &share.disk {
-                        Some(disk) => disk.load(&key, &HeaderMap::new()).await,
-                        None => None,
-                    };
-                    let entry = match on_disk {
-                        Some(entry) => {
-                            share.store.insert(&key, Arc::clone(&entry));
-                            entry
-                        }
+                    let entry = match share.warm(&key, &HeaderMap::new()).await {
+                        Some(entry) => entry,
                         None => self.fetch(slice, &key, tag).await?,
                     };
                     lead.land(Shared::Stored);
@@ -218,8 +212,9 @@ impl Of {
         entry.part = None;
         entry.selecting = Selecting::default();
         let entry = Arc::new(entry);
-        if share.purges() == purges && !share.is_crowded_by(slice.bytes()) {
-            share.store.insert(key, Arc::clone(&entry));
+        if !share.is_crowded_by(slice.bytes()) {
+            // What was purged meanwhile goes to those who asked for it, and to nobody else.
+            let _ = share.insert(key, &entry, purges);
         }
         let filling = fetched::Filling {
             share: Arc::clone(share),
@@ -330,6 +325,7 @@ impl http_body::Body for Slices {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directives::Directives;
 
     #[test]
     fn slices_lie_side_by_side_to_the_end() {
@@ -342,6 +338,31 @@ mod tests {
             place = slice.part.last + 1;
         }
         assert_eq!(place, total);
+    }
+
+    /// What must stay for ever could fill the memory.
+    #[test]
+    fn a_marker_waits_for_nothing() {
+        let share = crate::share::Share::of_memory(1 << 20, None);
+        let headers = HeaderMap::new();
+        let asked = fetched::Asked {
+            method: &Method::GET,
+            headers: &headers,
+            directives: &Directives::default(),
+            requested: 0,
+            received: 0,
+            share: &share,
+            negative_seconds: 0,
+        };
+        let head = http::Response::builder()
+            .header(header::CONTENT_LENGTH, 1 << 30)
+            .header(header::ACCEPT_RANGES, "bytes")
+            .header(header::ETAG, "\"1\"")
+            .body(());
+        let (head, ()) = head.expect("an answer").into_parts();
+        let marker = marker(asked, &head).expect("a marker");
+        assert_eq!(marker.body.end(), Some(End::Whole));
+        assert_eq!(marker.body_length(), Some(1 << 30));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whether a response may be stored in a shared cache (RFC 9111, sections 3, 3.1 and 3.5).
 
-use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::directives::Directives;
 use crate::freshness::is_heuristically_cacheable;
@@ -10,7 +10,8 @@ use crate::freshness::is_heuristically_cacheable;
 pub enum NotStored {
     /// Only answers to GET are.
     Method,
-    /// A status that this cache does not know under `must-understand`, or that is none of its own.
+    /// A status that this cache does not know under `must-understand`, that is none of its own, or that
+    /// answers the conditions or the range of one request.
     Status,
     /// `no-store`, of the request.
     RequestNoStore,
@@ -80,7 +81,7 @@ pub fn check(
     }
     let understood = is_understood(status);
     if status.is_informational()
-        || status == StatusCode::NOT_MODIFIED
+        || is_of_one_request(status)
         || directives.must_understand && !understood
     {
         return Err(NotStored::Status);
@@ -88,12 +89,7 @@ pub fn check(
     if asked.directives.no_store {
         return Err(NotStored::RequestNoStore);
     }
-    if directives.no_store && !directives.must_understand {
-        return Err(NotStored::NoStore);
-    }
-    if directives.private {
-        return Err(NotStored::Private);
-    }
+    forbidden(directives)?;
     let shared = directives.public || directives.must_revalidate || directives.s_maxage.is_some();
     if asked.headers.contains_key(header::AUTHORIZATION) && !shared {
         return Err(NotStored::Authorized);
@@ -115,6 +111,28 @@ pub fn check(
     }
 }
 
+/// Whether the directives of a response forbid a shared cache to keep it, whoever asked.
+pub fn forbidden(directives: &Directives) -> Result<(), NotStored> {
+    if directives.no_store && !directives.must_understand {
+        return Err(NotStored::NoStore);
+    }
+    match directives.private {
+        true => Err(NotStored::Private),
+        false => Ok(()),
+    }
+}
+
+/// What a request gets by its own conditions (RFC 9110, section 13) or range (section 14), none of which is
+/// in the key: others asked for something else.
+fn is_of_one_request(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::NOT_MODIFIED
+            | StatusCode::PRECONDITION_FAILED
+            | StatusCode::RANGE_NOT_SATISFIABLE
+    )
+}
+
 /// The statuses whose caching requirements this cache knows (RFC 9110, section 15; RFC 6585, 7725).
 fn is_understood(status: StatusCode) -> bool {
     let code = status.as_u16();
@@ -132,7 +150,20 @@ pub fn stored_headers(headers: &HeaderMap, directives: &Directives) -> HeaderMap
             stored.remove(name);
         }
     }
+    for value in stored.values_mut() {
+        *value = own(value);
+    }
     stored
+}
+
+/// A value with memory of its own: one that was received is a piece of all that was read with it, which it
+/// would keep uncounted.
+pub(crate) fn own(value: &HeaderValue) -> HeaderValue {
+    let Ok(mut own) = HeaderValue::from_bytes(value.as_bytes()) else {
+        return value.clone();
+    };
+    own.set_sensitive(value.is_sensitive());
+    own
 }
 
 #[cfg(test)]
@@ -182,13 +213,33 @@ mod tests {
             Err(NotStored::Status),
         );
         check_stored("", 200, "no-store, must-understand, max-age=9", Ok(()));
-        check_stored("", 304, "max-age=9", Err(NotStored::Status));
+        for of_one_request in [304, 412, 416] {
+            check_stored("", of_one_request, "max-age=9", Err(NotStored::Status));
+        }
         check_stored(
             "cache-control: no-store",
             200,
             "max-age=9",
             Err(NotStored::RequestNoStore),
         );
+    }
+
+    #[test]
+    fn what_is_stored_keeps_nothing_of_what_was_read_with_it() {
+        let read = bytes::Bytes::from(vec![b'a'; 8192]);
+        let piece = || HeaderValue::from_maybe_shared(read.slice(5..9)).expect("a value");
+        let within = |value: &HeaderValue| read.as_ptr_range().contains(&value.as_bytes().as_ptr());
+        let mut headers = HeaderMap::new();
+        headers.append("x-a", piece());
+        headers.append("x-a", piece());
+        headers.get_mut("x-a").expect("a value").set_sensitive(true);
+        let stored = stored_headers(&headers, &Directives::default());
+        let updated = crate::validation::updated(&stored, &headers);
+        for kept in [&stored, &updated] {
+            let sensitive: Vec<_> = kept.values().map(HeaderValue::is_sensitive).collect();
+            assert_eq!((kept, sensitive), (&headers, vec![true, false]));
+            assert!(!kept.values().any(within));
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::body::{Body, End};
 use crate::freshness::{Freshness, Timestamp};
 use crate::limits::{ENTRY_BYTES, TYPICAL_OBJECT_BYTES, VARIANTS_MAX};
 use crate::parts;
-use crate::ranges::{Part, Wanted};
+use crate::ranges::{Part, Wanted, if_range_holds};
 use crate::tier::{Held, Tier};
 use crate::variance::Selecting;
 
@@ -43,10 +43,23 @@ pub struct Entry {
 impl Entry {
     /// Bytes that it counts for.
     pub fn weight(&self) -> u64 {
-        if self.is_sliced {
-            return ENTRY_BYTES;
-        }
-        self.length.unwrap_or(0).max(self.body.arrived()) + ENTRY_BYTES
+        let body = match self.is_sliced {
+            true => 0,
+            false => self.length.unwrap_or(0).max(self.body.arrived()),
+        };
+        body + self.head_bytes() + ENTRY_BYTES
+    }
+
+    /// Bytes of its fields, and of those that chose it.
+    fn head_bytes(&self) -> u64 {
+        let fields = self.headers.iter();
+        let fields = fields.map(|(name, value)| name.as_str().len() + value.len());
+        let selecting = self
+            .selecting
+            .0
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.as_ref().map_or(0, String::len));
+        fields.chain(selecting).sum::<usize>() as u64
     }
 
     /// The length of the body, if it is known.
@@ -66,9 +79,12 @@ impl Entry {
         if self.body.end() == Some(End::Broken) || !self.selecting.matches(request) {
             return false;
         }
-        let Some(_) = self.part else {
+        if self.part.is_none() {
             return true;
-        };
+        }
+        if !if_range_holds(request, &self.headers) {
+            return false; // The whole is wanted then, and this is not it.
+        }
         let held = self.real_part().zip(wanted).and_then(|(part, wanted)| {
             let (first, last) = wanted.within(part.total).ok()?;
             Some(part.holds(first, last))
@@ -170,7 +186,15 @@ impl Store {
 
     /// Stores a response in front of the others of its address, in place of what it replaces.
     pub fn insert(&self, key: &Key, entry: Arc<Entry>) {
+        self.insert_if(key, entry, || true);
+    }
+
+    /// Does the same if it may still be; nothing is removed between the question and the answer.
+    pub fn insert_if(&self, key: &Key, entry: Arc<Entry>, may: impl FnOnce() -> bool) -> bool {
         let mut tier = self.tier();
+        if !may() {
+            return false;
+        }
         let others = tier.peek(key).into_iter().flat_map(|group| &group.entries);
         let replaced = |other: &Arc<Entry>| {
             let same_kind = other.part.is_none() || entry.part == other.part;
@@ -182,6 +206,7 @@ impl Store {
         let variants = std::iter::once(Arc::clone(&entry)).chain(kept);
         let variants: Vec<_> = variants.take(VARIANTS_MAX).collect();
         tier.insert(key, Group::of(variants));
+        true
     }
 
     /// Puts another version in an entry's place; nothing happens if that is gone.
@@ -241,5 +266,57 @@ impl Store {
     /// Addresses and bytes that are held.
     pub fn held(&self) -> (usize, u64) {
         self.tier().held()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use http::header;
+
+    use crate::directives::Directives;
+
+    fn entry(part: Option<Part>) -> Entry {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ETAG, "\"1\"".parse().expect("a value"));
+        Entry {
+            status: StatusCode::OK,
+            freshness: Freshness::of(StatusCode::OK, &headers, &Directives::default(), 0, 0),
+            headers,
+            selecting: Selecting(vec![(header::ACCEPT, Some("text/html".to_owned()))]),
+            received: 0,
+            body: Arc::new(Body::whole(Bytes::from_static(b"0123456789"))),
+            length: Some(10),
+            part,
+            is_sliced: false,
+        }
+    }
+
+    #[test]
+    fn a_head_counts_beside_the_body() {
+        let head = "etag\"1\"accepttext/html".len() as u64;
+        let mut entry = entry(None);
+        assert_eq!(entry.weight(), 10 + head + ENTRY_BYTES);
+        entry.is_sliced = true;
+        assert_eq!(entry.weight(), head + ENTRY_BYTES);
+    }
+
+    #[test]
+    fn a_part_answers_who_would_take_a_part_of_the_same() {
+        let (first, last, total) = (0, 9, 20);
+        let (key, store) = (Key::from("http://a.example/"), Store::new(1 << 20));
+        store.insert(&key, Arc::new(entry(Some(Part { first, last, total }))));
+        let check = |if_range: &str, answers: bool| {
+            let mut request = HeaderMap::new();
+            request.insert(header::ACCEPT, "text/html".parse().expect("a value"));
+            request.insert(header::IF_RANGE, if_range.parse().expect("a value"));
+            let found = store.find(&key, &request, Some(Wanted::Between(2, 4)));
+            assert_eq!(found.is_some(), answers, "{if_range}");
+        };
+        check("\"1\"", true);
+        check("\"2\"", false);
+        check("W/\"1\"", false);
+        check("Sun, 09 Sep 2001 01:46:40 GMT", false);
     }
 }

@@ -4,6 +4,7 @@
 use http::{HeaderMap, HeaderName, header};
 
 use crate::freshness::{Timestamp, date};
+use crate::storable::own;
 
 /// Fields of a 304 that describe something else than the stored content (section 3.2).
 const NOT_UPDATED: [HeaderName; 7] = [
@@ -105,7 +106,7 @@ pub fn updated(stored: &HeaderMap, newer: &HeaderMap) -> HeaderMap {
     for name in newer.keys().filter(|name| !NOT_UPDATED.contains(name)) {
         headers.remove(name);
         for value in newer.get_all(name) {
-            headers.append(name.clone(), value.clone());
+            headers.append(name.clone(), own(value));
         }
     }
     headers.remove(header::AGE);

@@ -77,6 +77,13 @@ pub(crate) struct Disk {
     keeps: Arc<AtomicUsize>,
 }
 
+/// The memory into which bodies are read: where they are counted, and how many bytes there may be.
+#[derive(Clone, Debug)]
+pub(crate) struct Memory {
+    pub(crate) live: Live,
+    pub(crate) bytes_max: u64,
+}
+
 /// What the disk's thread is asked for.
 #[derive(Debug)]
 enum Work {
@@ -88,12 +95,11 @@ enum Work {
 }
 
 impl Disk {
-    /// Opens a region and reads what it holds; `index_bytes` is how much memory may know of it. What is
-    /// read back from it counts among the live.
+    /// Opens a region and reads what it holds; `index_bytes` is how much memory may know of it.
     pub(crate) fn open(
         region: Region,
         index_bytes: u64,
-        live: &Live,
+        memory: Memory,
         log: &Log,
     ) -> Result<Self, DiskError> {
         let started = Instant::now();
@@ -114,9 +120,9 @@ impl Disk {
         let (objects, mib) = (disk.objects(), bytes >> 20);
         let ms = started.elapsed().as_millis();
         log.tell("disk", &[("objects", &objects), ("mib", &mib), ("ms", &ms)]);
-        let (keeps, live, log) = (Arc::clone(&disk.keeps), live.clone(), log.clone());
+        let (keeps, log) = (Arc::clone(&disk.keeps), log.clone());
         let thread = std::thread::Builder::new().name("disk".to_owned());
-        let serve = move || serve(volume, &asked, &keeps, &live, &log);
+        let serve = move || serve(volume, &asked, &keeps, &memory, &log, Instant::now);
         thread.spawn(serve).map_err(wrong)?;
         Ok(disk)
     }
@@ -171,45 +177,61 @@ impl Disk {
     }
 }
 
-/// The disk's thread.
-fn serve(mut volume: Volume, asked: &Receiver<Work>, keeps: &AtomicUsize, live: &Live, log: &Log) {
+/// The disk's thread. What it has written is flushed each second, however much there is to do.
+fn serve(
+    mut volume: Volume,
+    asked: &Receiver<Work>,
+    keeps: &AtomicUsize,
+    memory: &Memory,
+    log: &Log,
+    now: impl Fn() -> Instant,
+) {
+    let mut flushed = now();
     loop {
-        let work = match asked.recv_timeout(DISK_FLUSH_TIME) {
-            Ok(work) => work,
-            Err(RecvTimeoutError::Timeout) if volume.is_dirty() => {
-                // Without a flush it gets there later; a disk that fails says so below.
-                let _ = volume.flush();
-                continue;
-            }
-            Err(RecvTimeoutError::Timeout) => continue,
+        let done = match asked.recv_timeout(DISK_FLUSH_TIME) {
+            Ok(work) => perform(&mut volume, work, keeps, memory),
+            Err(RecvTimeoutError::Timeout) => Ok(()),
             Err(RecvTimeoutError::Disconnected) => return,
-        };
-        let done = match work {
-            Work::Keep(key, entry) => {
-                keeps.fetch_sub(1, Ordering::Relaxed);
-                volume.keep(&key, &entry)
-            }
-            Work::Remove(key) => volume.remove(&key),
-            Work::Load(key, request, tell) => {
-                load(&volume, &key, &request, live, tell);
-                Ok(())
-            }
-            Work::Ban(ban, tell) => {
-                let done = volume.ban(ban).and_then(|()| volume.flush());
-                let _ = tell.send(done.is_ok()); // Who asked may be gone.
-                done
-            }
-            Work::Flush(tell) => {
-                let done = volume.flush();
-                let _ = tell.send(done.is_ok());
-                done
-            }
         };
         if let Err(error) = done {
             log.often(
                 format_args!("disk: {error}; the cache goes on from memory"),
                 &[],
             );
+        }
+        if volume.is_dirty() && now().duration_since(flushed) >= DISK_FLUSH_TIME {
+            // Without a flush it gets there later; a disk that fails says so above.
+            let _ = volume.flush();
+            flushed = now();
+        }
+    }
+}
+
+fn perform(
+    volume: &mut Volume,
+    work: Work,
+    keeps: &AtomicUsize,
+    memory: &Memory,
+) -> io::Result<()> {
+    match work {
+        Work::Keep(key, entry) => {
+            keeps.fetch_sub(1, Ordering::Relaxed);
+            volume.keep(&key, &entry)
+        }
+        Work::Remove(key) => volume.remove(&key),
+        Work::Load(key, request, tell) => {
+            load(volume, &key, &request, memory, tell);
+            Ok(())
+        }
+        Work::Ban(ban, tell) => {
+            let done = volume.ban(ban).and_then(|()| volume.flush());
+            let _ = tell.send(done.is_ok()); // Who asked may be gone.
+            done
+        }
+        Work::Flush(tell) => {
+            let done = volume.flush();
+            let _ = tell.send(done.is_ok());
+            done
         }
     }
 }
@@ -219,7 +241,7 @@ fn load(
     volume: &Volume,
     key: &Key,
     request: &HeaderMap,
-    live: &Live,
+    memory: &Memory,
     tell: oneshot::Sender<Option<Arc<Entry>>>,
 ) {
     let hash = Volume::hash(volume.id(), key);
@@ -241,8 +263,11 @@ fn load(
             lock(volume.index()).remove_one(hash, place.position);
             continue;
         }
+        if memory.live.bytes() + bytes > memory.bytes_max {
+            break; // What there is no room for is as good as not there.
+        }
         entry.length = Some(bytes);
-        entry.body = Arc::new(Body::counted(live));
+        entry.body = Arc::new(Body::counted(&memory.live));
         let (body, mut tell) = (Arc::clone(&entry.body), Some(tell));
         let entry: Arc<Entry> = Arc::new((**entry).clone());
         // Who asked hears of it when the first chunk is known to be good.

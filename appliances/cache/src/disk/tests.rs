@@ -3,21 +3,31 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use bytes::Bytes;
+use edgecloud_appliance::Log;
 use http::{HeaderMap, StatusCode};
 use proptest::prelude::*;
+use tokio::sync::oneshot;
 
 use super::record::{CHUNK, Meaning};
 use super::region::Region;
 use super::volume::{Volume, lock};
-use crate::body::Body;
+use super::{Disk, Memory, Work, load, perform, serve};
+use crate::body::{Body, Live};
 use crate::directives::Directives;
 use crate::freshness::Freshness;
+use crate::limits::DISK_FLUSH_TIME;
 use crate::purge::Ban;
-use crate::store::Entry;
+use crate::share::Share;
+use crate::store::{Entry, Key};
 use crate::variance::Selecting;
-use std::sync::Arc;
 
 const DISK_BYTES: u64 = 2 << 20;
 const RECORDS_MAX: usize = 1000;
@@ -175,6 +185,98 @@ fn another_disk_is_begun_anew() {
         Volume::open(Region::of_file(other, DISK_BYTES), 43, RECORDS_MAX).expect("a volume");
     assert!(found(&volume, "a").is_none());
     assert!(Volume::open(Region::of_file(disk(), 1000), 1, 1).is_err());
+}
+
+/// A tier whose thread is the test, what it is asked, and its disk.
+fn unattended(volume: &Volume) -> (Disk, Receiver<Work>) {
+    let (work, asked) = channel();
+    let disk = Disk {
+        id: volume.id(),
+        index: Arc::clone(volume.index()),
+        work,
+        keeps: Arc::default(),
+    };
+    (disk, asked)
+}
+
+fn memory(bytes_max: u64) -> Memory {
+    Memory {
+        live: Live::default(),
+        bytes_max,
+    }
+}
+
+#[test]
+fn what_memory_has_no_room_for_is_not_read() {
+    let mut volume = open(&disk());
+    volume.keep("k", &response(1, 1000)).expect("kept");
+    let (key, memory) = (Key::from("k"), memory(1999));
+    let read = || {
+        let (tell, mut told) = oneshot::channel();
+        load(&volume, &key, &HeaderMap::new(), &memory, tell);
+        told.try_recv().expect("an answer")
+    };
+    let first = read().expect("it is there");
+    assert_eq!((first.body.arrived(), memory.live.bytes()), (1000, 1000));
+    assert!(read().is_none(), "two are a byte too much");
+    drop(first);
+    assert!(read().is_some());
+}
+
+/// The purge comes while the disk is being asked.
+#[test]
+fn what_is_purged_while_it_is_read_stays_away() {
+    let mut volume = open(&disk());
+    volume.keep("k", &response(1, 10)).expect("kept");
+    let (disk, asked) = unattended(&volume);
+    let share = Share::of_memory(1 << 20, Some(disk));
+    let (key, request) = (Key::from("k"), HeaderMap::new());
+    let mut context = Context::from_waker(Waker::noop());
+    let mut attend = || {
+        let work = asked.try_recv().expect("it is asked");
+        perform(&mut volume, work, &AtomicUsize::new(0), &memory(1 << 20)).expect("it is done");
+    };
+    for purged in [false, true] {
+        let mut warming = pin!(share.warm(&key, &request));
+        assert!(warming.as_mut().poll(&mut context).is_pending());
+        let mut purging = pin!(share.purge_all(vec![Ban::Tag("t1".into())]));
+        if purged {
+            assert!(purging.as_mut().poll(&mut context).is_pending());
+        }
+        attend();
+        let Poll::Ready(found) = warming.as_mut().poll(&mut context) else {
+            panic!("it was read")
+        };
+        assert_eq!(found.is_some(), !purged);
+        if purged {
+            attend();
+            assert_eq!(purging.as_mut().poll(&mut context), Poll::Ready((1, true)));
+            assert!(share.store.find(&key, &request, None).is_none());
+        }
+    }
+}
+
+/// One piece of work follows on the other, so that the thread never waits.
+#[test]
+fn the_index_is_written_while_there_is_much_to_do() {
+    let file = disk();
+    let volume = open(&file);
+    let (disk, asked) = unattended(&volume);
+    for number in 0..5 {
+        disk.keep(
+            &format!("k{number}").into(),
+            &Arc::new(response(number, 10)),
+        );
+    }
+    drop(disk);
+    let (start, asked_for) = (Instant::now(), AtomicU64::new(0));
+    let now = || start + DISK_FLUSH_TIME * asked_for.fetch_add(1, Ordering::Relaxed) as u32 / 2;
+    let log = Log::new("test");
+    serve(volume, &asked, &AtomicUsize::new(5), &memory(0), &log, now);
+    let volume = open(&file);
+    for number in 0..3 {
+        check(&volume, &format!("k{number}"), number, 10);
+    }
 }
 
 proptest! {

@@ -37,6 +37,7 @@ fn what_is_in_no_key_reaches_no_origin() {
     let fields = [
         "Forwarded: host=evil",
         "X-Forwarded-Host: evil",
+        "X_Forwarded_Host: evil",
         "X-Forwarded-Scheme: evil",
         "X-Forwarded-Server: evil",
         "X-Host: evil",

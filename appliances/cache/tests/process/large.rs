@@ -75,6 +75,31 @@ fn parts_become_the_whole() {
 }
 
 #[test]
+fn a_part_is_not_served_to_who_wants_the_whole_of_another() {
+    let world = World::start();
+    let (old, new) = (content(1000), vec![b'x'; 1000]);
+    for range in ["0-299", "300-599"] {
+        let client = world.ask("/a", &format!("Range: bytes={range}\r\n"));
+        serve(&world, &old, "\"1\"");
+        all(client);
+    }
+    let head_of = "HEAD /a HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n";
+    let client = world.send(&format!("{head_of}Range: bytes=250-350\r\n\r\n"));
+    let whole = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n";
+    world.answer(whole);
+    assert!(all(client).starts_with("HTTP/1.1 200"));
+    let fields = "Range: bytes=250-350\r\nIf-Range: ";
+    let same = all(world.ask("/a", &format!("{fields}\"1\"\r\n")));
+    assert!(same.starts_with("HTTP/1.1 206"), "{same}");
+    assert!(same.ends_with(text(&old[250..=350])));
+    let other = world.ask("/a", &format!("{fields}\"2\"\r\n"));
+    serve_if_range(&world, &new, "\"3\"");
+    let other = all(other);
+    assert!(other.starts_with("HTTP/1.1 200"), "{other}");
+    assert!(other.ends_with(text(&new)));
+}
+
+#[test]
 fn what_broke_off_goes_on_where_it_ended_unless_it_is_another_by_then() {
     let world = World::start();
     let content = content(1000);

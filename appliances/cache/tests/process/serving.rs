@@ -119,6 +119,87 @@ fn what_is_under_way_when_it_is_purged_is_not_kept() {
     assert!(all(second).contains("fwd=uri-miss; stored"));
 }
 
+/// Stored, but to be asked for each time.
+fn to_be_confirmed() -> String {
+    FRESH.replace("max-age=60", "no-cache")
+}
+
+const CONFIRMED: &str =
+    "HTTP/1.1 304 Not Modified\r\nConnection: close\r\nCache-Control: max-age=60\r\n\r\n";
+
+#[test]
+fn what_is_purged_while_it_is_confirmed_is_not_kept() {
+    let world = World::start();
+    let first = world.ask("/a", "");
+    world.answer(&to_be_confirmed());
+    all(first);
+    let second = world.ask("/a", "");
+    let (mut origin, asked) = world.asked();
+    assert!(asked.contains("if-none-match: \"1\""), "{asked}");
+    world.order("/purge", "url http://a.example/a");
+    origin.write_all(CONFIRMED.as_bytes()).expect("an answer");
+    let answer = all(second);
+    assert!(
+        answer.contains("detail=purged") && answer.ends_with("0123456789"),
+        "{answer}"
+    );
+    let third = world.ask("/a", "");
+    let asked = world.answer(FRESH);
+    assert!(!asked.contains("if-none-match"), "{asked}");
+    all(third);
+}
+
+/// The origin says of what is stored that it is no longer for everybody.
+#[test]
+fn what_may_not_be_stored_any_more_is_forgotten() {
+    let world = World::start();
+    for (method, directive) in [
+        ("GET", "no-store"),
+        ("GET", "private, max-age=60"),
+        ("HEAD", "no-store"),
+        ("HEAD", "private, max-age=60"),
+    ] {
+        let path = format!("/{method}/{}", &directive[..2]);
+        let client = world.ask(&path, "");
+        world.answer(&to_be_confirmed());
+        all(client);
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
+        let client = world.send(&request);
+        let answer = match method {
+            "GET" => CONFIRMED.replace("max-age=60", directive),
+            _ => FRESH
+                .replace("max-age=60", directive)
+                .replace("0123456789", ""),
+        };
+        world.answer(&answer);
+        let answer = all(client);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(method == "HEAD" || answer.ends_with("0123456789"));
+        let again = world.ask(&path, "");
+        let asked = world.answer(FRESH);
+        assert!(!asked.contains("if-none-match"), "{path}: {asked}");
+        assert!(all(again).contains("fwd=uri-miss"), "{path}");
+    }
+}
+
+/// Neither its conditions nor its range are in the key.
+#[test]
+fn what_one_request_gets_by_its_conditions_is_for_nobody_else() {
+    let world = World::start();
+    for (status, fields) in [
+        ("412 Precondition Failed", "If-Match: \"2\"\r\n"),
+        ("416 Range Not Satisfiable", "Range: bytes=100-\r\n"),
+    ] {
+        let client = world.ask("/a", fields);
+        world.answer(&FRESH.replace("200 OK", status));
+        assert!(all(client).contains("detail=status"));
+        let other = world.ask("/a", "");
+        world.answer(&FRESH.replace("max-age=60", "no-store"));
+        assert!(all(other).starts_with("HTTP/1.1 200"), "{status}");
+    }
+}
+
 #[test]
 fn what_is_prefetched_is_there_and_the_page_shows_it() {
     let world = World::start();
