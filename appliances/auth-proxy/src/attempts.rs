@@ -1,4 +1,5 @@
-//! How often somebody may fail to log in: a bucket for each client and each account, pure and bounded.
+//! How often somebody may fail to log in: a bucket for each client, each account and the operator, pure
+//! and bounded.
 //!
 //! Each attempt takes from the bucket, and one that succeeds puts it back, so many at once are bounded
 //! as well. When all buckets are in use, who has none is refused: a flood from many addresses closes
@@ -17,6 +18,8 @@ pub enum Who {
     Client(IpAddr),
     /// A subscriber's account, by name.
     Account(String),
+    /// The operator, whose name is no account's: nobody empties this bucket at the clients' door.
+    Operator,
 }
 
 impl Who {

@@ -61,7 +61,8 @@ pub struct Admission {
     /// Kilobits a second, both directions together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kbit: Option<u32>,
-    /// Until when, in seconds since 1970: the host ends it then by itself.
+    /// When the host ends it by itself, in seconds since 1970: a while after the pass is over, so that
+    /// a portal which is there ends it first.
     pub expires: u64,
 }
 

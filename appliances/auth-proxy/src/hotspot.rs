@@ -1,11 +1,17 @@
 //! The hotspot: what is known in memory, on the disk and at the controller, kept together.
 //!
 //! A login is decided, written down, taken over, and only then opens the way ([`Gate`]); if that fails
-//! the session goes again. What the controller lets through and no session explains is closed, and what
-//! a session explains and the controller has forgotten is opened ([`Hotspot::reconcile`]), so a crash
-//! of either at any moment heals.
+//! the session goes again, unless it was there before. What the controller lets through and no session
+//! explains is closed, and what a session explains and the controller has forgotten is opened
+//! ([`Hotspot::reconcile`]), so a crash of either at any moment heals.
 
+mod begin;
+mod forget;
+#[cfg(test)]
+mod tests;
 mod vouchers;
+
+pub use self::begin::Proof;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -20,13 +26,13 @@ use crate::attempts::{Attempts, Who};
 use crate::clock::Clock;
 use crate::csrf::Forms;
 use crate::gate::{Admission, Gate, GateError};
-use crate::limits::PASSWORDS_WAITING_MAX;
+use crate::limits::{ADMISSION_GRACE_SECONDS, PASSWORDS_WAITING_MAX};
 use crate::refusal::Refused;
 use crate::session::{Carried, End, Left, Login, Pass, Quota, Session};
 use crate::store::{Store, StoreError, Stored, Write};
 use crate::subscriber::{self, Subscriber};
-use crate::table::{NoPlan, Table};
-use crate::token::{Publishers, Replayed, Replays, Verified};
+use crate::table::Table;
+use crate::token::{Publishers, Replays};
 use crate::voucher::{Code, Voucher};
 
 /// A session began, carried something, or ended: what accounting hears of.
@@ -209,7 +215,7 @@ impl Hotspot {
         if is_new && self.clock.now() >= voucher.good_until {
             return Err(Refused::TooOld);
         }
-        self.begin(from, login, None).await
+        self.begin(from, login, Proof::Voucher(hash)).await
     }
 
     /// A subscriber of the operator's own list logs in; nothing if the name is not there and may be
@@ -240,7 +246,7 @@ impl Hotspot {
             renews: true,
             class: None,
         };
-        self.begin(from, login, None).await
+        self.begin(from, login, Proof::Password).await
     }
 
     /// Whether a name is on the operator's own list.
@@ -248,17 +254,17 @@ impl Hotspot {
         self.known.subscribers.contains_key(name)
     }
 
-    /// Runs what checks a password, within what a client and an account may fail.
+    /// Runs what checks a password, within what a client and whose account it is may fail.
     ///
     /// # Errors
     /// Too many failed, or what the check says.
     pub async fn attempted<T>(
         &self,
         client: IpAddr,
-        account: &str,
+        account: Who,
         check: impl Future<Output = Result<T, Refused>>,
     ) -> Result<T, Refused> {
-        let who = [Who::client(client), Who::Account(account.to_owned())];
+        let who = [Who::client(client), account];
         self.attempt(&who)?;
         let result = check.await;
         if !matches!(result, Err(Refused::WrongAccount)) {
@@ -278,74 +284,10 @@ impl Hotspot {
         let now = self.clock.now();
         let verified = self.known.publishers.check(token, client, now);
         let verified = verified.map_err(Refused::Token)?;
-        let free = self.state().replays.check(&verified, client, now);
-        free.map_err(|why| match why {
-            Replayed::Used => Refused::Replayed,
-            Replayed::Full => Refused::Full,
-        })?;
+        self.unused(&mut self.state(), &verified, client, now)?;
         self.forgive(&who);
-        self.begin(from, verified.login.clone(), Some(verified))
-            .await
-    }
-
-    /// Lets a client in who proved that it may, by a connection from this address and port.
-    ///
-    /// # Errors
-    /// Nothing is left, no room, the disk, or the controller.
-    pub async fn begin(
-        &self,
-        from: SocketAddr,
-        login: Login,
-        token: Option<Verified>,
-    ) -> Result<(), Refused> {
-        let client = from.ip();
-        let now = self.clock.now();
-        let plan = self.state().table.plan(client, &login, random()?, now);
-        let plan = plan.map_err(|why| match why {
-            NoPlan::UsedUp(_) => Refused::UsedUp,
-            NoPlan::Full => Refused::Full,
-        })?;
-        for (gone, end) in &plan.ends {
-            self.end(*gone, *end).await;
-        }
-        let is_new = {
-            let mut state = self.state();
-            // What ended may have counted on, so it is asked again.
-            let plan = state.table.plan(client, &login, plan.session.id, now);
-            let plan = plan.map_err(|_| Refused::UsedUp)?;
-            let is_new = state.table.pass(&login.key).is_none();
-            let mut writes = vec![
-                Write::Session(&plan.session),
-                Write::Pass(&login.key, &plan.pass),
-                Write::Latest(now),
-            ];
-            if let Some(token) = &token {
-                writes.push(Write::Token(&token.id, token.expires, client));
-            }
-            self.store
-                .write(&writes)
-                .map_err(|error| self.failed(&error))?;
-            if let Some(token) = token {
-                state.replays.take(token.id, token.expires, client);
-            }
-            state.table.take(plan.session, plan.pass);
-            self.figures.sessions.set(count(state.table.len()));
-            is_new
-        };
-        if let Err(error) = self.let_through(client, Some(from.port())).await {
-            self.log.often(&error, &[("client", &client)]);
-            self.undo(client, &login.key, is_new);
-            return Err(match error {
-                GateError::Refused(_) => Refused::ControllerRefuses,
-                GateError::Away(_) => Refused::ControllerAway,
-            });
-        }
-        self.figures.began.add(1);
-        self.hear(client, None);
-        let kind = login.key.split(':').next().unwrap_or_default();
-        self.log
-            .often("let in", &[("client", &client), ("by", &kind)]);
-        Ok(())
+        let login = verified.login.clone();
+        self.begin(from, login, Proof::Token(verified)).await
     }
 
     fn failed(&self, error: &StoreError) -> Refused {
@@ -361,27 +303,12 @@ impl Hotspot {
                 address: session.client,
                 port,
                 kbit: pass.quota.kbit,
-                expires: pass.until(),
+                expires: pass.until().saturating_add(ADMISSION_GRACE_SECONDS),
             })
         };
         match admission {
             Some(admission) => self.gate.open(&admission).await,
             None => Ok(()),
-        }
-    }
-
-    /// Takes back a login that the controller did not carry out.
-    fn undo(&self, client: IpAddr, key: &str, is_new: bool) {
-        let mut state = self.state();
-        state.table.end(client);
-        let mut writes = vec![Write::NoSession(client)];
-        if is_new {
-            state.table.forget(key);
-            writes.push(Write::NoPass(key));
-        }
-        self.figures.sessions.set(count(state.table.len()));
-        if let Err(error) = self.store.write(&writes) {
-            self.failed(&error);
         }
     }
 
@@ -547,14 +474,16 @@ fn random() -> Result<u64, Refused> {
     Ok(u64::from_be_bytes(bytes))
 }
 
-/// Ends what is over and brings all together, until the appliance ends.
+/// Ends what is over, brings all together and forgets what is old, until the appliance ends.
 pub async fn keep(hotspot: Arc<Hotspot>, drain: edgecloud_appliance::Drain, log: Log) {
     let mut look = tokio::time::interval(crate::limits::LOOK_TIME);
     let mut bring = tokio::time::interval(crate::limits::COUNT_TIME);
+    let mut forget = tokio::time::interval(crate::limits::FORGET_TIME);
     loop {
         tokio::select! {
             () = drain.begun() => return,
             _ = look.tick() => hotspot.end_due().await,
+            _ = forget.tick() => hotspot.forget_old(),
             _ = bring.tick() => {
                 if let Err(error) = hotspot.reconcile().await {
                     log.often(&error, &[]);

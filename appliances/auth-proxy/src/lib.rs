@@ -15,8 +15,9 @@
 //! and [`portal`] and [`operator`] are the services.
 //!
 //! *The way out of the path.* Whoever is let in is told to the host's controller, which lets exactly this
-//! client through the switch, at its rate and until its end; this appliance sees no more of its traffic,
-//! and asks the controller what was carried.
+//! client through the switch, at its rate and until this appliance says that it is over, or seems to be
+//! gone ([`limits::ADMISSION_GRACE_SECONDS`]). It sees no more of the client's traffic, and asks the
+//! controller what was carried.
 //!
 //! *Threats.* Clients guess (attempts are bounded), forge and replay tokens, flood (what costs nothing
 //! is checked first, tables are bounded, [`limits`]), and send each other here with forms of their own

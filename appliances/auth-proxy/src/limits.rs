@@ -11,7 +11,8 @@ pub const VOUCHERS_MAX: usize = 50_000;
 /// Vouchers that one request makes: what a printer prints in one go.
 pub const VOUCHERS_PER_REQUEST_MAX: u16 = 1000;
 /// Tokens that are remembered until they expire, so that none is good twice. At the most that is
-/// verified in a second they last for a second; then tokens are refused until some have expired.
+/// verified in a second they last for a second; then tokens are refused until some have expired, which
+/// are forgotten at once when there is no room.
 pub const REPLAYS_MAX: usize = 20_000;
 /// Longest body of a form: a token and its field's name fit.
 pub const FORM_BYTES_MAX: usize = 4096;
@@ -41,5 +42,20 @@ pub const PASSWORDS_WAITING_MAX: usize = 64;
 pub const LOOK_TIME: Duration = Duration::from_millis(500);
 /// How often what sessions carried is asked and written down.
 pub const COUNT_TIME: Duration = Duration::from_secs(2);
+/// How often what is over is forgotten.
+pub const FORGET_TIME: Duration = Duration::from_secs(60);
+/// What is forgotten of a kind in one transaction: nobody logs in while it is written.
+pub const FORGOTTEN_AT_ONCE: usize = 2000;
+/// How long a voucher is told as used up, or as too old, before it is as if it had never been: a day, as
+/// long as somebody comes to ask. When there is no room, it goes at once.
+pub const VOUCHER_TOLD_SECONDS: u64 = 24 * 3600;
+/// How often a login may find that others began on its pass while it made room, before it is refused:
+/// each time one of them was let in, so this many want one pass at the same moment.
+pub const PLACE_TRIES: usize = 16;
+/// Seconds for which the host lets a client through after its pass is over, if the portal does not end
+/// it. The portal does, within [`LOOK_TIME`] and as long as a count or the ends of a crowd before it take,
+/// and hears all that was carried then; what the host ends by itself, it forgets before anybody asks.
+pub const ADMISSION_GRACE_SECONDS: u64 = 10;
+const _: () = assert!(ADMISSION_GRACE_SECONDS >= 2 * COUNT_TIME.as_secs() + LOOK_TIME.as_secs());
 /// Until what was refused by a controller, or did not reach it, is tried again.
 pub const RETRY_TIME: Duration = Duration::from_secs(2);

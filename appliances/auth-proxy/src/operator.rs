@@ -29,6 +29,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::attempts::Who;
 use crate::hotspot::Hotspot;
 use crate::limits::VOUCHERS_PER_REQUEST_MAX;
 use crate::page::{escaped, style};
@@ -117,7 +118,7 @@ async fn only_the_operator(
     };
     let may = desk
         .hotspot
-        .attempted(ends.client(), "operator's port", check)
+        .attempted(ends.client(), Who::Operator, check)
         .await;
     let mut response = match may {
         Ok(()) => next.run(request).await,

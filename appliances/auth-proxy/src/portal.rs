@@ -20,7 +20,8 @@ use axum::{Extension, Form, Router};
 use edgecloud_appliance::{Ends, Refusals};
 use serde::Deserialize;
 
-use crate::hotspot::Hotspot;
+use crate::attempts::Who;
+use crate::hotspot::{Hotspot, Proof};
 use crate::language::Languages;
 use crate::limits::{FORM_BYTES_MAX, NAME_BYTES_MAX, PASSWORD_BYTES_MAX};
 use crate::page::{Offers, Pages, style};
@@ -275,16 +276,19 @@ impl Lobby {
     /// Who is on the operator's list is asked there, everybody else at RADIUS.
     async fn log_in(&self, from: SocketAddr, name: &str, password: &str) -> Result<(), Refused> {
         let client = from.ip();
+        let account = Who::Account(name.to_owned());
         let password = password.as_bytes();
         let radius = self.radius.as_ref();
         let radius = radius.filter(|_| !self.hotspot.is_subscriber(name));
         let Some(radius) = radius else {
             let check = self.hotspot.subscribe(from, name, password);
-            return self.hotspot.attempted(client, name, check).await;
+            return self.hotspot.attempted(client, account, check).await;
         };
         let check = radius.log_in(client, name, password);
-        let login = self.hotspot.attempted(client, name, check).await?;
-        self.hotspot.begin(from, login, None).await
+        let accepted = self.hotspot.attempted(client, account, check).await?;
+        let interim_seconds = accepted.interim_seconds;
+        let proof = Proof::Radius { interim_seconds };
+        self.hotspot.begin(from, accepted.login, proof).await
     }
 }
 

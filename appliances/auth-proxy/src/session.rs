@@ -104,6 +104,9 @@ pub struct Session {
     /// What a RADIUS server wants repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<Vec<u8>>,
+    /// Seconds between interim accounting, if a RADIUS server asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interim_seconds: Option<u64>,
     /// Distinguishes it in accounting: random.
     pub id: u64,
 }
@@ -272,6 +275,7 @@ mod tests {
             carried: Carried::default(),
             counted: Carried::default(),
             class: None,
+            interim_seconds: None,
             id: 1,
         };
         let total = |sent, received| Carried { sent, received };

@@ -148,9 +148,9 @@ pub struct Radius {
     pub nas_identifier: String,
     /// Where Disconnect and CoA requests are taken; without it they are not.
     pub dynamic: Option<SocketAddr>,
-    /// Seconds between interim accounting, unless the server says otherwise.
-    #[serde(default = "interim")]
-    pub interim_seconds: u64,
+    /// Seconds between interim accounting, whatever a server asks for (RFC 2869, section 2.1). Without
+    /// it a server's `Acct-Interim-Interval` holds, or else 300; never less than 60 (section 5.16).
+    pub interim_seconds: Option<u64>,
     /// Whether answers without Message-Authenticator are dropped. Turn it off only where the way to the
     /// servers is protected and they cannot be brought up to date.
     #[serde(default = "yes")]
@@ -166,10 +166,6 @@ fn yes() -> bool {
 
 fn nas() -> String {
     "edgecloud".to_owned()
-}
-
-fn interim() -> u64 {
-    300
 }
 
 /// What is wrong between settings that are right each.

@@ -80,6 +80,7 @@ impl Table {
                 carried: Carried::default(),
                 counted: Carried::default(),
                 class: login.class.clone(),
+                interim_seconds: None,
                 id,
             },
             pass,
@@ -172,13 +173,10 @@ impl Table {
         self.sessions.is_empty()
     }
 
-    /// Passes that are over and that no session is on: they may be forgotten when what they were
-    /// given for is no longer known.
-    pub fn over(&self, now: u64) -> impl Iterator<Item = &String> {
-        let over = move |(key, pass): &(&String, &Pass)| {
-            pass.left(now).is_err() && !self.clients.contains_key(*key)
-        };
-        self.passes.iter().filter(over).map(|(key, _)| key)
+    /// Passes that no session is on.
+    pub fn idle(&self) -> impl Iterator<Item = (&String, &Pass)> {
+        let nobody = |(key, _): &(&String, &Pass)| !self.clients.contains_key(*key);
+        self.passes.iter().filter(nobody)
     }
 
     /// Adds what a client's counters say; its session and pass, if that was anything.
@@ -264,7 +262,7 @@ mod tests {
         table.end(client(2));
         let again = begin(&mut table, 2, &voucher, 61);
         assert_eq!(again, Err(NoPlan::UsedUp(End::Volume)));
-        assert_eq!(table.over(61).count(), 1);
+        assert_eq!(table.idle().count(), 1);
     }
 
     #[test]

@@ -187,7 +187,7 @@ fn least(quota: Quota, claims: &Claims) -> Quota {
     }
 }
 
-/// Tokens that were used, until they expire.
+/// Tokens that were used, until they have expired and are forgotten.
 #[derive(Debug, Default)]
 pub struct Replays(HashMap<String, (u64, IpAddr)>);
 
@@ -198,31 +198,46 @@ pub enum Replayed {
     Used,
     /// More tokens are remembered than there is room for.
     Full,
+    /// It was good when it was verified, and is not any more.
+    Expired,
 }
 
 impl Replays {
     /// Whether a client may use a token now. The same client may use it again.
     ///
     /// # Errors
-    /// It was used, or cannot be remembered.
-    pub fn check(&mut self, token: &Verified, client: IpAddr, now: u64) -> Result<(), Replayed> {
+    /// It was used, cannot be remembered, or has expired since it was verified.
+    pub fn check(&self, token: &Verified, client: IpAddr, now: u64) -> Result<(), Replayed> {
+        if token.expires <= now {
+            return Err(Replayed::Expired);
+        }
         match self.0.get(&token.id) {
-            Some((_, by)) if *by != client => return Err(Replayed::Used),
-            Some(_) => return Ok(()),
-            None => {}
-        }
-        if self.0.len() >= REPLAYS_MAX {
-            self.0.retain(|_, (expires, _)| *expires > now);
-        }
-        match self.0.len() < REPLAYS_MAX {
-            true => Ok(()),
-            false => Err(Replayed::Full),
+            Some((_, by)) if *by != client => Err(Replayed::Used),
+            None if self.0.len() >= REPLAYS_MAX => Err(Replayed::Full),
+            _ => Ok(()),
         }
     }
 
     /// Remembers that a client used a token.
     pub fn take(&mut self, id: String, expires: u64, client: IpAddr) {
         self.0.insert(id, (expires, client));
+    }
+
+    /// Whether a token was used that is still good: its client may show it again.
+    pub fn is_good(&self, id: &str, now: u64) -> bool {
+        self.0.get(id).is_some_and(|(expires, _)| *expires > now)
+    }
+
+    /// Those that have expired: nobody needs to remember them.
+    pub fn expired(&self, now: u64) -> impl Iterator<Item = &String> {
+        let all = self.0.iter();
+        all.filter(move |(_, (expires, _))| *expires <= now)
+            .map(|(id, _)| id)
+    }
+
+    /// Forgets a token.
+    pub fn forget(&mut self, id: &str) {
+        self.0.remove(id);
     }
 }
 

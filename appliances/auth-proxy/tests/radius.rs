@@ -38,7 +38,8 @@ fn port() -> u16 {
 }
 
 const USERS: &str = "ada Cleartext-Password := \"tea\"\n\
-    \tReply-Message = \"Hello\", Session-Timeout = 1200, WISPr-Bandwidth-Max-Down = 4000000, Class = 0x616263\n";
+    \tReply-Message = \"Hello\", Session-Timeout = 1200, WISPr-Bandwidth-Max-Down = 4000000, Class = 0x616263, \
+    Acct-Interim-Interval = 600\n";
 
 fn configuration(
     directory: &Path,
@@ -113,7 +114,7 @@ fn settings(servers: Vec<SocketAddr>, accounting: Vec<SocketAddr>) -> Settings {
         accounting,
         nas_identifier: "station".to_owned(),
         dynamic: None,
-        interim_seconds: 300,
+        interim_seconds: None,
         message_authenticator: true,
         quota: auth_proxy::session::Quota::default(),
     }
@@ -129,10 +130,12 @@ const PHONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 7));
 async fn freeradius_knows_who_logs_in_and_for_how_long() {
     let server = Server::start();
     let radius = client(settings(vec![server.authentication], vec![]));
-    let login = radius
+    let accepted = radius
         .log_in(PHONE, "ada", b"tea")
         .await
         .expect("the password");
+    assert_eq!(accepted.interim_seconds, Some(600));
+    let login = accepted.login;
     assert_eq!(login.key, "radius:ada");
     assert_eq!((login.quota.seconds, login.quota.kbit), (1200, Some(4000)));
     for (name, password) in [("ada", "coffee"), ("eve", "tea"), ("ada", "")] {

@@ -1,8 +1,9 @@
-//! Vouchers of a hotspot: made, told, taken back, forgotten.
+//! Vouchers of a hotspot: made, told, taken back.
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use super::{Hotspot, State};
+use super::Hotspot;
+use super::forget::Forget;
 use crate::limits::VOUCHERS_MAX;
 use crate::refusal::Refused;
 use crate::session::{End, Pass, Quota};
@@ -32,9 +33,10 @@ impl Hotspot {
         batch: &str,
     ) -> Result<Vec<Code>, Refused> {
         let mut state = self.state();
-        self.forget_over(&mut state);
-        if state.vouchers.len() + usize::from(many) > VOUCHERS_MAX {
-            return Err(Refused::Full);
+        while state.vouchers.len() + usize::from(many) > VOUCHERS_MAX {
+            if self.forget(&mut state, Forget::All) == 0 {
+                return Err(Refused::Full);
+            }
         }
         let voucher = Voucher {
             quota,
@@ -55,29 +57,6 @@ impl Hotspot {
         let with_voucher = |hash| (hash, voucher.clone());
         state.vouchers.extend(hashes.into_iter().map(with_voucher));
         Ok(codes)
-    }
-
-    /// Forgets passes that are over, and the vouchers that they were of or that were never used.
-    fn forget_over(&self, state: &mut State) {
-        let now = self.clock.now();
-        let over: Vec<String> = state.table.over(now).cloned().collect();
-        let stale = state.vouchers.iter().filter(|(hash, voucher)| {
-            let is_used = state.table.pass(&voucher.login(hash).key).is_some();
-            !is_used && voucher.good_until <= now
-        });
-        let mut vouchers: Vec<String> = stale.map(|(hash, _)| hash.clone()).collect();
-        let of_passes = over.iter().filter_map(|key| key.strip_prefix("voucher:"));
-        vouchers.extend(of_passes.map(str::to_owned));
-        let writes = over.iter().map(|key| Write::NoPass(key));
-        let writes = writes.chain(vouchers.iter().map(|hash| Write::NoVoucher(hash)));
-        if let Err(error) = self.store.write(&writes.collect::<Vec<_>>()) {
-            self.failed(&error);
-            return;
-        }
-        over.iter().for_each(|key| state.table.forget(key));
-        vouchers
-            .iter()
-            .for_each(|hash| drop(state.vouchers.remove(hash)));
     }
 
     /// Takes a voucher back, and ends who uses it.

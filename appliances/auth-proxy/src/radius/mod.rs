@@ -66,6 +66,15 @@ pub enum NoRadius {
     Secret,
 }
 
+/// What a server answers to a right password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// What the login is good for.
+    pub login: Login,
+    /// Seconds between interim accounting (`Acct-Interim-Interval`), if it asks for that.
+    pub interim_seconds: Option<u64>,
+}
+
 /// Nobody answered.
 #[derive(Debug)]
 struct Silent;
@@ -99,7 +108,7 @@ impl Radius {
         client: IpAddr,
         name: &str,
         password: &[u8],
-    ) -> Result<Login, Refused> {
+    ) -> Result<Accepted, Refused> {
         let mut authenticator = [0; 16];
         let drawn = SystemRandom::new().fill(&mut authenticator);
         drawn.map_err(|_| Refused::Radius)?;
@@ -122,11 +131,17 @@ impl Radius {
             // A challenge wants another kind of login than ours.
             return Err(Refused::WrongAccount);
         }
-        Ok(Login {
+        let login = Login {
             key: format!("radius:{name}"),
             quota: quota(&answer, self.settings.quota),
             renews: true,
             class: answer.get(attribute::CLASS).map(<[u8]>::to_vec),
+        };
+        Ok(Accepted {
+            login,
+            interim_seconds: answer
+                .number(attribute::ACCT_INTERIM_INTERVAL)
+                .map(u64::from),
         })
     }
 

@@ -134,17 +134,24 @@ fn a_token_is_good_for_one_client_until_it_is_forgotten() {
     replays.take(verified.id.clone(), verified.expires, CLIENT);
     assert_eq!(replays.check(&verified, CLIENT, NOW), Ok(()));
     assert_eq!(replays.check(&verified, other, NOW), Err(Replayed::Used));
+    let late = replays.check(&verified, CLIENT, verified.expires);
+    assert_eq!(late, Err(Replayed::Expired));
 }
 
 #[test]
-fn when_no_more_can_be_remembered_none_is_accepted_until_some_expired() {
+fn when_no_more_can_be_remembered_none_is_accepted_until_one_is_forgotten() {
     let token = token(&header(), &claims(), &key());
     let verified = publishers().check(&token, CLIENT, NOW).expect("good");
     let mut replays = Replays::default();
     for number in 0..REPLAYS_MAX {
         replays.take(number.to_string(), NOW + 10, CLIENT);
     }
+    assert_eq!(replays.expired(NOW + 9).count(), 0);
+    assert!(replays.is_good("7", NOW + 9) && !replays.is_good("7", NOW + 10));
     assert_eq!(replays.check(&verified, CLIENT, NOW), Err(Replayed::Full));
+    let expired: Vec<String> = replays.expired(NOW + 10).cloned().collect();
+    assert_eq!(expired.len(), REPLAYS_MAX);
+    replays.forget(&expired[0]);
     assert_eq!(replays.check(&verified, CLIENT, NOW + 10), Ok(()));
 }
 

@@ -371,27 +371,47 @@ fn the_operators_port_wants_its_token() {
     assert!(locked.ends_with("\n429"), "{locked}");
 }
 
-#[test]
-fn a_subscriber_logs_in_with_a_password() {
+/// Settings of a subscriber `ada` whose password is `tea`.
+fn ada() -> String {
     use argon2::password_hash::{PasswordHasher as _, SaltString};
-    let directory = Directory::new("subscriber");
     let salt = SaltString::encode_b64(b"somesaltsomesalt").expect("a salt");
     let params = argon2::Params::new(4096, 1, 1, None).expect("parameters");
     let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
     let hash = argon2.hash_password(b"tea", &salt).expect("a hash");
-    let subscriber = format!("[[service.subscribers]]\nname = 'ada'\npassword = '{hash}'\n");
-    let hotspot = Hotspot::start(&directory, &subscriber);
-    let log_in = |client: u8, name: &str, password: &str| {
-        let field = hotspot.field(client);
+    format!("[[service.subscribers]]\nname = 'ada'\npassword = '{hash}'\n")
+}
+
+impl Hotspot {
+    fn log_in(&self, client: u8, name: &str, password: &str) -> String {
+        let field = self.field(client);
         let body = format!("form={field}&name={name}&password={password}");
-        hotspot.post(client, "/login", "", &body)
-    };
-    check(&log_in(1, "ada", "coffee"), "403", &["are not right"]);
-    check(&log_in(1, "eve", "tea"), "403", &["are not right"]);
-    check(&log_in(1, "ada", "tea"), "303", &[]);
+        self.post(client, "/login", "", &body)
+    }
+}
+
+#[test]
+fn a_subscriber_logs_in_with_a_password() {
+    let directory = Directory::new("subscriber");
+    let hotspot = Hotspot::start(&directory, &ada());
+    let wrong = ["are not right"];
+    check(&hotspot.log_in(1, "ada", "coffee"), "403", &wrong);
+    check(&hotspot.log_in(1, "eve", "tea"), "403", &wrong);
+    check(&hotspot.log_in(1, "ada", "tea"), "303", &[]);
     check(
         &hotspot.get(1, "portal.example", "/"),
         "200",
         &["You are online"],
     );
+}
+
+#[test]
+fn no_name_that_a_client_tries_keeps_the_operator_out() {
+    let directory = Directory::new("names");
+    let hotspot = Hotspot::start(&directory, &ada());
+    // Until the account is as locked as a client can make it, each client trying less than it may.
+    let tries = (0..60).map(|turn| hotspot.log_in(1 + turn / 5, "operator%27s+port", "x"));
+    let mut locked = tries.skip_while(|answer| !answer.starts_with("HTTP/1.1 429"));
+    locked.next();
+    let answer = hotspot.operator(TOKEN, &[], "/v1/sessions");
+    assert!(answer.ends_with("\n200"), "{answer}");
 }
