@@ -1,15 +1,18 @@
 //! The cache between viewers and an origin, in both worlds from one source.
 
+mod captured;
 mod evening;
 mod nginx;
 mod shared;
 
 use anyhow::Result;
+use site::Place;
 
 use super::edge::{Edge, Running};
-use crate::image::CACHE;
+use crate::image::{CACHE, workspace};
 use crate::launch::Launch;
 use crate::scenario::Scenario;
+use crate::xen::Xen;
 
 /// The memory of images/cache.toml.
 const MEMORY_MIB: u32 = 128;
@@ -46,7 +49,12 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     let evening = Scenario::on_xen(name, &[CACHE], move |xen| some(&Edge::on_xen(xen)?))
         .and_as_process(move |processes| all(&Edge::of_processes(processes)?))
         .longer_on_xen(7, move |xen| all(&Edge::on_xen(xen)?));
-    both.chain([evening]).collect()
+    let name = "cache: captured viewers are answered in their origin's place, from a manifest to its revocation";
+    let captured = Scenario::on_xen(name, &[], |xen: &Xen| {
+        captured::captured(&Place::xen(workspace(), &xen.testbed)?)
+    });
+    let captured = captured.and_as_process(|_| captured::captured(&Place::netns(workspace())?));
+    both.chain([captured, evening]).collect()
 }
 
 /// Starts the cache with a `[service]`, as TOML in one line.
