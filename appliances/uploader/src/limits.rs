@@ -19,7 +19,7 @@ pub(crate) const EXTENT_BYTES_MAX: usize = 256 << 10;
 /// few records of the index.
 pub(crate) const EXTENT_BYTES_MIN: usize = 64 << 10;
 /// Bytes of a body that are read at once, and written without being copied. Each connection may hold as many.
-pub(crate) const READ_BYTES: usize = 128 << 10;
+pub(crate) const READ_BYTES: usize = 256 << 10;
 /// Writes of one body that wait for the disk.
 pub(crate) const WRITES_WAITING_MAX: usize = 2;
 /// What is written of all uploads before all of it is committed, whether anybody waits or not, so that a phone
