@@ -40,8 +40,9 @@ const CHEAP_AFTER_EMULATED: Duration = Duration::from_secs(170);
 const UPLOAD_LIMIT: Duration = Duration::from_secs(120);
 /// For many at once.
 const CROWD_LIMIT: Duration = Duration::from_secs(240);
-/// For the originals: the wait for the cheap minute, and seven seconds on the backhaul.
-const ORIGINALS_LIMIT: Duration = Duration::from_secs(420);
+/// For the originals: the wait for the cheap minute, seven seconds on the backhaul, and two minutes for which one
+/// of two that go at once was seen to stand still on Xen.
+const ORIGINALS_LIMIT: Duration = Duration::from_secs(700);
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     let name = "photo: thumbnails come first, originals later and once, for many phones, through a \
