@@ -9,15 +9,15 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use data_encoding::HEXLOWER;
+use edgecloud_appliance::Progress;
 use http::uri::Authority;
 use http::{Request, Response, Uri, header};
-use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream, ResolveServerName};
 use hyper_util::client::legacy::Client;
@@ -26,7 +26,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use crate::limits::{
     CONNECT_TIME_MAX, HEAD_TIME_MAX, IDLE_CONNECTIONS_MAX, IDLE_TIME_MAX, ORIGIN_BUFFER_BYTES,
@@ -117,7 +117,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Sends requests to the origins of one publisher.
 #[derive(Clone, Debug)]
-pub(crate) struct Origin(Client<Connector, Sending>);
+pub(crate) struct Origin(Client<Connector, Body>);
 
 impl Origin {
     pub(crate) fn new(roots: RootCertStore) -> Result<Self, rustls::Error> {
@@ -145,12 +145,9 @@ impl Origin {
 
     /// Sends a request whose URI is that of an [`Upstream`], and waits for the head of the answer.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, Refused> {
-        let moved = Moved::now();
-        let request = request.map(|body| Sending {
-            body,
-            moved: moved.clone(),
-        });
-        match patiently(&moved, self.0.request(request)).await {
+        let progress = Progress::begin();
+        let request = request.map(|body| progress.watch(body));
+        match progress.wait(HEAD_TIME_MAX, self.0.request(request)).await {
             Some(Ok(mut response)) => {
                 // RFC 9112, section 6.3: a coding comes before a length, which is not passed on then.
                 if response.headers().contains_key(header::TRANSFER_ENCODING) {
@@ -161,72 +158,6 @@ impl Origin {
             Some(Err(_)) => Err(Refused::OriginFailed),
             None => Err(Refused::OriginSlow),
         }
-    }
-}
-
-/// Waits for the answer to a request for as long as that moves, and [`HEAD_TIME_MAX`] longer.
-async fn patiently<T>(moved: &Moved, answer: impl Future<Output = T>) -> Option<T> {
-    let mut answer = pin!(answer);
-    loop {
-        let last = moved.last();
-        match timeout_at(last + HEAD_TIME_MAX, &mut answer).await {
-            Ok(answer) => return Some(answer),
-            Err(_) if moved.last() == last => return None,
-            Err(_) => {}
-        }
-    }
-}
-
-/// When a request moved last: it was begun, or a piece or the end of its content was taken to be sent.
-#[derive(Clone, Debug)]
-struct Moved(Arc<Mutex<Instant>>);
-
-impl Moved {
-    fn now() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
-    }
-
-    fn moves(&self) {
-        *self.lock() = Instant::now();
-    }
-
-    fn last(&self) -> Instant {
-        *self.lock()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Instant> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The content of a request that notes when it moves.
-#[derive(Debug)]
-struct Sending {
-    body: Body,
-    moved: Moved,
-}
-
-impl http_body::Body for Sending {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        if frame.is_ready() {
-            self.moved.moves();
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
@@ -324,6 +255,8 @@ async fn connect(server: &Authority, port: u16) -> io::Result<TcpStream> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use http_body::Frame;
     use http_body_util::BodyExt;
     use std::time::Duration;
 
@@ -361,13 +294,10 @@ mod tests {
 
     /// An answer that comes a time after the last piece of a request whose client pauses before each.
     async fn check_upload(pauses: &[u64], before_answer: u64, comes: bool) {
-        let moved = Moved::now();
+        let progress = Progress::begin();
         let pieces = pauses.to_vec();
         let (give, given) = tokio::sync::mpsc::channel(1);
-        let mut body = Sending {
-            body: Body::new(Given(given)),
-            moved: moved.clone(),
-        };
+        let mut body = progress.watch(Body::new(Given(given)));
         tokio::spawn(async move {
             for pause in pieces {
                 tokio::time::sleep(Duration::from_secs(pause)).await;
@@ -378,7 +308,7 @@ mod tests {
             while let Some(Ok(_)) = body.frame().await {}
             tokio::time::sleep(Duration::from_secs(before_answer)).await;
         };
-        let answered = patiently(&moved, answer).await;
+        let answered = progress.wait(HEAD_TIME_MAX, answer).await;
         assert_eq!(answered.is_some(), comes, "{pauses:?} {before_answer}");
     }
 

@@ -25,7 +25,6 @@ mod limits;
 pub mod multipart;
 mod origin;
 pub mod picture;
-mod progress;
 mod reason;
 mod service;
 pub mod settings;

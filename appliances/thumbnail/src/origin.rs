@@ -7,7 +7,7 @@ use axum::http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request,
 };
 use bytes::Bytes;
-use edgecloud_appliance::Ends;
+use edgecloud_appliance::{Ends, Progress};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use tokio::time::timeout;
@@ -15,7 +15,6 @@ use tokio::time::timeout;
 use crate::http::{Connection, HttpError, Tls, forwarded};
 use crate::limits::{ANSWER_BYTES_MAX, ORIGIN_TIME_MAX, THUMBNAIL_TIME_MAX};
 use crate::picture::Thumbnail;
-use crate::progress::Progress;
 use crate::reason::Refused;
 use crate::uploader::{Metadata, metadata};
 
@@ -114,12 +113,10 @@ impl Origin {
         headers.insert(header::HOST, self.host.clone());
         headers.append(CDN_LOOP, OUR_NAME);
         // However long the body takes: without us nobody would count.
-        let progress = Progress::new();
+        let progress = Progress::begin();
         let sending = connection.send(request.map(|body| progress.watch(body)));
-        let response = progress
-            .wait(ORIGIN_TIME_MAX, sending)
-            .await
-            .map_err(away)?;
+        let answer = progress.wait(ORIGIN_TIME_MAX, sending).await;
+        let response = answer.unwrap_or(Err(HttpError::Slow)).map_err(away)?;
         let headers = forwarded(response.headers());
         let (mut head, body) = response.into_parts();
         head.headers = headers;

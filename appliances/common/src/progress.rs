@@ -5,42 +5,36 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
-use bytes::Bytes;
+use axum::body::{Body, Bytes};
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, timeout_at};
 
-use crate::http::HttpError;
-
-/// When something was last taken of a body.
-#[derive(Clone)]
-pub(crate) struct Progress(Arc<Mutex<Instant>>);
+/// When a request was begun, or a piece or the end of its body was last taken to be sent.
+#[derive(Clone, Debug)]
+pub struct Progress(Arc<Mutex<Instant>>);
 
 impl Progress {
-    pub(crate) fn new() -> Progress {
+    /// Of a request that begins now.
+    pub fn begin() -> Progress {
         Progress(Arc::new(Mutex::new(Instant::now())))
     }
 
     /// The body, whose every piece is progress.
-    pub(crate) fn watch(&self, body: Body) -> Body {
+    pub fn watch(&self, body: Body) -> Body {
         Body::new(Watched {
             body,
             progress: self.clone(),
         })
     }
 
-    /// Waits for an answer until there was no progress for so long.
-    pub(crate) async fn wait<T>(
-        &self,
-        pause_max: Duration,
-        sending: impl Future<Output = Result<T, HttpError>>,
-    ) -> Result<T, HttpError> {
-        let mut sending = std::pin::pin!(sending);
+    /// Waits for an answer; `None` when there was no progress for so long.
+    pub async fn wait<T>(&self, pause_max: Duration, answer: impl Future<Output = T>) -> Option<T> {
+        let mut answer = std::pin::pin!(answer);
         loop {
             let last = self.last();
-            match timeout_at(last + pause_max, &mut sending).await {
-                Ok(answer) => return answer,
-                Err(_) if self.last() == last => return Err(HttpError::Slow),
+            match timeout_at(last + pause_max, &mut answer).await {
+                Ok(answer) => return Some(answer),
+                Err(_) if self.last() == last => return None,
                 Err(_) => {}
             }
         }
