@@ -71,8 +71,10 @@ fn destroyed(edge: &Edge<'_>) -> Result<()> {
     until("a third is acknowledged", || {
         Ok(edge.shell("cat stopped")?.starts_with("204 "))
     })?;
-    // The next third is on its way.
-    edge.shell("sleep 0.5")?;
+    until("the next third is on its way", || {
+        let came = figure(edge, "uploader_received_bytes_total")?;
+        Ok(came > u64::from(PHOTOGRAPH / 3))
+    })?;
     drop(uploader);
 
     let uploader = boot(edge, BY_TUS, &[])?;
