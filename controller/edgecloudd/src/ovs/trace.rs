@@ -267,10 +267,14 @@ fn told(cookie: Cookie, state: &DesiredState) -> Option<String> {
     match cookie.class {
         Class::Track if cookie.application != 0 => of("it concerns"),
         Class::Established => of("its connection is one of"),
-        Class::Rule if cookie.rule != Cookie::NO_RULE => {
+        Class::Rule | Class::Free if cookie.rule != Cookie::NO_RULE => {
             let rule = rule(cookie, state).map_or_else(String::new, |rule| format!(" `{rule}`"));
             let number = u32::from(cookie.rule) + 1;
-            of(&format!("rule {number}{rule} permits it, of"))
+            let does = match cookie.class {
+                Class::Free => "pays for",
+                _ => "permits",
+            };
+            of(&format!("rule {number}{rule} {does} it, of"))
         }
         Class::Control if cookie.application != 0 => of("a protocol with the network, of"),
         Class::Replica => of("a replica is chosen, of"),

@@ -231,8 +231,8 @@ pub enum StateError {
     /// Grants that are too many or not by ascending index.
     #[error("the grants of application {0} are not by ascending index: take them from a token")]
     Grants(u32),
-    /// A replica's number is 0 or another's.
-    #[error("replica {0} is 0, or stands twice: count on")]
+    /// A replica's number is 0, another's, or too large.
+    #[error("replica {0} is 0, too large, or stands twice: count on")]
     Replica(u32),
     /// More than [`REPLICAS_MAX`].
     #[error("{0} replicas are more than {REPLICAS_MAX}: launch them on another host")]
@@ -372,7 +372,8 @@ fn check_replicas(host: &Host, applications: &[Application]) -> Result<(), State
         return Err(StateError::Replicas(replicas.len()));
     }
     for replica in replicas {
-        if !numbers.insert(replica.number) {
+        let is_mark = replica.number & super::onward::ONWARD == 0;
+        if !is_mark || !numbers.insert(replica.number) {
             return Err(StateError::Replica(replica.number));
         }
         let is_port = replica.port.0 != 0 && replica.port <= PortNumber::MAX;

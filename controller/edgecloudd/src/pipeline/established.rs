@@ -27,7 +27,7 @@ const UDP: u8 = 17;
 
 /// Which way a packet goes in its connection.
 #[derive(Clone, Copy)]
-enum Way {
+pub(super) enum Way {
     Original,
     Reply,
 }
@@ -36,6 +36,7 @@ pub(super) fn compile(state: &DesiredState, flows: &mut Flows) {
     for (application, replica) in state.replicas() {
         pinned(application, replica, flows);
     }
+    super::onward::follows(state, (Table::Established, priority::PINNED), flows);
     for application in state.applications() {
         let number = application.number.get();
         let lie = Match::new().from(From::Foreign).application(number);
@@ -45,7 +46,7 @@ pub(super) fn compile(state: &DesiredState, flows: &mut Flows) {
     openings(flows);
 }
 
-fn going(matching: Match, way: Way) -> Match {
+pub(super) fn going(matching: Match, way: Way) -> Match {
     use conntrack_state::{INVALID, REPLY, TRACKED};
     match way {
         Way::Original => matching.ct_state(TRACKED, REPLY | INVALID),

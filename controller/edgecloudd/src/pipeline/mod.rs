@@ -19,6 +19,8 @@
 //! where it came from → every further packet follows the mark, whatever the rules say by then →
 //! flushed with the application's zone when the token is revoked.
 //!
+//! A connection that somebody else pays for (`onward.rs`) has a mark that names him instead of a replica.
+//!
 //! **Between domains** a packet leaves one application's connection (zone of the sender) and
 //! arrives at another's (zone of the receiver) in one pass: `rewrite` sends it back to `track` as
 //! one that arrives. Each crossing costs one of [`HOPS_MAX`].
@@ -37,6 +39,7 @@ mod difference;
 mod established;
 mod gate;
 mod installed;
+mod onward;
 mod registers;
 mod replica;
 mod rewrite;
@@ -54,5 +57,6 @@ pub use desired::{
 };
 pub use difference::{Changes, difference, side_by_side};
 pub use installed::Installed;
+pub use onward::{FreeService, free_services};
 pub use registers::{Exit, From, HOPS_MAX, Label, Register, Towards};
 pub use table::Table;

@@ -18,6 +18,8 @@ mod priority {
     pub(super) const ECHO: u16 = 49_000;
     /// What visitors may reach for nothing.
     pub(super) const FREE: u16 = 48_000;
+    /// What who keeps a gate may reach for its visitors; less the place among the rules of an address.
+    pub(super) const ONWARD: u16 = 47_000;
     /// Less the rule's index.
     pub(super) const RULE: u16 = 40_000;
     pub(super) const UNSPOKEN: u16 = 100;
@@ -28,6 +30,8 @@ const _: () = assert!(
     manifest::document::RULES_MAX < (priority::RULE - priority::UNSPOKEN) as usize,
     "each rule of an application has its own priority"
 );
+
+const _: () = assert!(priority::RULE < priority::ONWARD - super::onward::RULES_PER_ADDRESS_MAX);
 
 pub(super) fn compile(state: &DesiredState, flows: &mut Flows) {
     spoken(flows);
@@ -44,6 +48,7 @@ pub(super) fn compile(state: &DesiredState, flows: &mut Flows) {
         unspoken(application, flows);
     }
     free(state, flows);
+    super::onward::begins(state, priority::ONWARD, flows);
     let miss = (Table::Rules, priority::MISS);
     let cookie = Cookie::host(Class::Transit);
     flows.add(miss, Match::new(), cookie, leave(Exit::Transit));

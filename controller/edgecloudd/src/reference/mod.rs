@@ -7,6 +7,7 @@
 //! is told the choice with [`Reference::chosen`].
 
 mod gate;
+mod onward;
 mod outside;
 mod sender;
 
@@ -34,6 +35,8 @@ struct Known {
     /// The MAC addresses of the first packet.
     opener: u128,
     intended: u128,
+    /// The application and its rule that pays for it, if its replica opened it for a visitor.
+    paid_by: Option<(u32, u16)>,
 }
 
 /// What becomes of a packet.
@@ -71,6 +74,7 @@ pub struct Choice {
     came_from: From,
     opener: u128,
     intended: u128,
+    paid_by: Option<(u32, u16)>,
 }
 
 /// What the connection tracker knows of a packet.
@@ -110,6 +114,7 @@ impl Reference {
             came_from: choice.came_from,
             opener: choice.opener,
             intended: choice.intended,
+            paid_by: choice.paid_by,
         };
         if let Some(tuple) = choice.tuple {
             self.connections.insert((choice.application, tuple), known);
@@ -152,6 +157,7 @@ impl Choice {
             came_from,
             opener: packet.get(Field::EthSrc).unwrap_or_default(),
             intended: packet.get(Field::EthDst).unwrap_or_default(),
+            paid_by: None,
         }
     }
 }

@@ -7,10 +7,11 @@ use manifest::{Cidr, Intercept, Peer, Rule, Serve, Source};
 use openflow::{Field, PortNumber, mac};
 
 use super::gate::{is_closed, is_free, is_visitor, may_call, waits_for};
+use super::onward::is_offered;
 use super::sender::{is_now, is_service};
 use super::{
-    Choice, Reference, Track, Verdict, hand_to, if_spoken, is_clients, is_echo_request, is_hosts,
-    is_mdns, is_metadata, is_opening, is_udp, keeps, out, owner, v4, v6,
+    Choice, Known, Reference, Track, Verdict, hand_to, if_spoken, is_clients, is_echo_request,
+    is_hosts, is_mdns, is_metadata, is_opening, is_udp, keeps, out, owner, v4, v6,
 };
 use crate::fake_switch::Packet;
 use crate::pipeline::{Application, Deny, DesiredState, From, Replica, Side};
@@ -65,7 +66,7 @@ impl Reference {
         let Some((a, addressed)) = owner(state, target) else {
             return Verdict::Deny(Deny::Unspoken);
         };
-        if let Some(verdict) = self.pinned(a, packet, came_from) {
+        if let Some(verdict) = self.pinned(state, a, packet, came_from) {
             return verdict;
         }
         if !self.may_begin(a, packet) {
@@ -100,7 +101,7 @@ impl Reference {
         packet: &Packet,
         came_from: From,
     ) -> Verdict {
-        if let Some(verdict) = self.pinned(a, packet, came_from) {
+        if let Some(verdict) = self.pinned(state, a, packet, came_from) {
             return verdict;
         }
         let transit = |state, packet| match is_closed(state, packet, came_from) {
@@ -133,10 +134,22 @@ impl Reference {
     }
 
     /// What belongs to a connection whose replica goes on with it.
-    fn pinned(&self, a: &Application, packet: &Packet, came_from: From) -> Option<Verdict> {
+    fn pinned(
+        &self,
+        state: &DesiredState,
+        a: &Application,
+        packet: &Packet,
+        came_from: From,
+    ) -> Option<Verdict> {
         let of = |number| a.replicas.iter().find(|r| r.number == number);
         let replica = match self.track(a, packet) {
+            Track::Back(Known {
+                replica,
+                paid_by: Some(rule),
+                ..
+            }) => of(replica).filter(|_| is_offered(state, a, rule)),
             Track::Back(known) => of(known.replica),
+            Track::Forth(known) if known.paid_by.is_some() => None,
             Track::Forth(known) => of(known.replica).filter(|r| keeps(r, came_from)),
             Track::Unknown { .. } => None,
         };

@@ -6,9 +6,10 @@ use manifest::rule::Protocol;
 use manifest::{Peer, Rule, Services};
 use openflow::{Field, PortNumber, mac};
 
+use super::onward::{is_offered, who_pays};
 use super::{
-    Known, Reference, Track, Verdict, if_spoken, is_clients, is_echo_request, is_hosts, is_mdns,
-    is_metadata, is_opening, is_udp, leave, out, owner, v4, v6,
+    Choice, Known, Reference, Track, Verdict, if_spoken, is_clients, is_echo_request, is_hosts,
+    is_mdns, is_metadata, is_opening, is_udp, leave, out, owner, v4, v6,
 };
 use crate::fake_switch::Packet;
 use crate::pipeline::{Application, Deny, DesiredState, From, Replica, Side};
@@ -62,7 +63,19 @@ impl Reference {
             };
         }
         let spoken = is_spoken(state, a, packet);
-        match self.track(a, packet) {
+        let track = self.track(a, packet);
+        if let Track::Forth(known) | Track::Back(known) = track
+            && let Some(rule) = known.paid_by
+        {
+            return match track {
+                Track::Forth(_) if is_offered(state, a, rule) => {
+                    self.depart(state, a, packet, spoken)
+                }
+                Track::Forth(_) if may_open(packet) => self.open(state, a, r, packet),
+                _ => Verdict::Deny(Deny::Unspoken),
+            };
+        }
+        match track {
             Track::Back(known) if known.replica == r.number => self.answer(state, known, packet),
             Track::Back(_) => Verdict::Deny(Deny::Unspoken),
             Track::Forth(known) if known.replica == r.number => {
@@ -71,14 +84,29 @@ impl Reference {
             Track::Forth(_) | Track::Unknown { .. } if !may_open(packet) => {
                 Verdict::Deny(Deny::Unspoken)
             }
-            Track::Forth(_) | Track::Unknown { .. } => {
-                if !spoken && !may_call(state, a, packet) {
-                    return Verdict::Deny(Deny::Unspoken);
-                }
-                self.remember(a, r, packet, From::Replica);
-                self.depart(state, a, packet, spoken)
-            }
+            Track::Forth(_) | Track::Unknown { .. } => self.open(state, a, r, packet),
         }
+    }
+
+    /// A connection that a domain begins.
+    fn open(
+        &mut self,
+        state: &DesiredState,
+        a: &Application,
+        r: &Replica,
+        packet: &Packet,
+    ) -> Verdict {
+        let spoken = is_spoken(state, a, packet);
+        let paid_by = who_pays(state, a, packet).filter(|_| !spoken);
+        if !spoken && paid_by.is_none() && !may_call(state, a, packet) {
+            return Verdict::Deny(Deny::Unspoken);
+        }
+        let choice = Choice {
+            paid_by,
+            ..Choice::of(a, packet, From::Replica)
+        };
+        self.chosen(&choice, r.number);
+        self.depart(state, a, packet, spoken)
     }
 
     /// Only as a reply to who opened a connection to it.

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use edgecloudd::fake_switch::{ACK, Packet, SYN, SYN_ACK};
 use edgecloudd::pipeline::{Addresses, Admitted, Application, Replica, ReplicaState};
 use fastrand::Rng;
-use manifest::{Name, Peer, Rule};
+use manifest::{Admit, Name, Peer, Rule};
 use openflow::{Field, PortNumber, mac};
 
 use crate::world::*;
@@ -430,10 +430,24 @@ fn permitted(rng: &mut Rng, world: &World) -> Option<Packet> {
     let target = match rule {
         Rule::Intercept(rule) => peers_address(rng, world, rule.to()),
         Rule::Call(rule) => peers_address(rng, world, &rule.to),
+        Rule::Admit(Admit {
+            to: Some((peer, _)),
+            ..
+        }) => peers_address(rng, world, peer),
         _ => pick(rng, &own?.addresses),
     };
+    // Who keeps a gate reaches free services for others.
+    let keepers = world
+        .state
+        .replicas()
+        .filter(|(a, _)| a.keeps_gate().is_some());
+    let keepers: Vec<&Replica> = keepers.map(|(_, replica)| replica).collect();
     let (port, hardware) = match rule {
         Rule::Call(_) => (own?.port, own?.mac),
+        Rule::Admit(_) | Rule::Serve(_) if !keepers.is_empty() && rng.bool() => {
+            let keeper = pick(rng, &keepers);
+            (keeper.port, keeper.mac)
+        }
         _ => (ACCESS, CLIENT_MAC),
     };
     let source = match target.is_ipv6() {
