@@ -23,7 +23,7 @@ pub struct Interest {
     /// these itself. A name without a live replica is there with no address.
     pub served: BTreeMap<Name, BTreeSet<IpAddr>>,
     /// Names whose addresses have to be known before anybody asks for them: what is intercepted by
-    /// name is intercepted from clients who ask other resolvers, too.
+    /// name is intercepted from clients who ask other resolvers, too, and what is free is free for them.
     pub ahead: BTreeSet<Name>,
     /// The addresses of the host's domains, which may ask.
     pub domains: BTreeSet<IpAddr>,

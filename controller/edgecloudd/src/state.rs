@@ -430,6 +430,10 @@ impl State {
                         to: Some((to, _)), ..
                     }) => {
                         want(&mut interest, to);
+                        // A client that asks nobody here may still name it, or know its address.
+                        if let Peer::Name(NamePattern::Exactly(name)) = to {
+                            interest.ahead.insert(name.clone());
+                        }
                     }
                     Rule::Serve(rule) => {
                         let live = self.replicas_of(*number).filter(|(_, replica)| {

@@ -9,6 +9,7 @@ use edgecloudd::api::documents::{Launch, Registration, Stop};
 use edgecloudd::config::Config;
 use edgecloudd::daemon::{Daemon, now};
 use edgecloudd::domains::{Domains, DomainsError, Found, Spec};
+use edgecloudd::names::Learned;
 use edgecloudd::ovs::{Counters, Opener, Probe, Traced};
 use edgecloudd::pipeline::{DesiredState, Host, ReplicaState, Side};
 use edgecloudd::store::Store;
@@ -194,9 +195,15 @@ fn launch(application: u32, holder: u8) -> Launch {
 }
 
 fn launch_serving(name: &str, application: u32, holder: u8) -> Launch {
+    let rules = format!("[[serve]]\nas = \"{name}.isp.example\"\ntcp = [443]\n");
+    launch_with(&rules, application, holder)
+}
+
+/// A launch of an application with these rules.
+fn launch_with(rules: &str, application: u32, holder: u8) -> Launch {
     let text = format!(
         "name = \"a\"\npublisher = \"{}\"\nexpires = 2099-01-01T00:00:00Z\n\
-         [[serve]]\nas = \"{name}.isp.example\"\ntcp = [443]\n[bill]\naccount = \"a\"\n",
+         {rules}[bill]\naccount = \"a\"\nfree-to-client = true\n",
         key(1).public()
     );
     let manifest = Manifest::from_toml(&text).unwrap();
@@ -307,24 +314,27 @@ async fn a_name_is_served_by_one_application() {
     daemon.launch(claim()).await.unwrap();
 }
 
+/// What a domain with an address and a key sends to register.
+fn proof(daemon: &Daemon, address: IpAddr, holder: u8) -> Registration {
+    let challenge = daemon.challenge(address).unwrap();
+    let nonce = BASE64.decode(challenge.nonce.as_bytes()).unwrap();
+    let token = BASE64.decode(challenge.token.as_bytes()).unwrap();
+    let proof = Proof {
+        nonce: nonce.try_into().unwrap(),
+        token: Digest::of(&token),
+    };
+    let proof = BASE64.encode(Signed::sign(proof, &key(holder)).bytes());
+    let token = challenge.token;
+    Registration { token, proof }
+}
+
 #[tokio::test]
 async fn only_a_domain_with_its_key_becomes_live_and_no_neighbour_in_its_place() {
     let (directory, asked) = (tempfile::tempdir().unwrap(), Arc::default());
     let daemon = daemon(directory.path(), &asked).await;
     let one = daemon.launch(launch(7, 4)).await.unwrap().addresses[0];
     let two = daemon.launch(launch(8, 5)).await.unwrap().addresses[0];
-    let prove = |address: IpAddr, holder: u8| {
-        let challenge = daemon.challenge(address).unwrap();
-        let nonce = BASE64.decode(challenge.nonce.as_bytes()).unwrap();
-        let token = BASE64.decode(challenge.token.as_bytes()).unwrap();
-        let proof = Proof {
-            nonce: nonce.try_into().unwrap(),
-            token: Digest::of(&token),
-        };
-        let proof = BASE64.encode(Signed::sign(proof, &key(holder)).bytes());
-        let token = challenge.token;
-        Registration { token, proof }
-    };
+    let prove = |address: IpAddr, holder: u8| proof(&daemon, address, holder);
     let check = |address: IpAddr, registration: &Registration, expected: Option<&str>| {
         let refused = daemon.register(address, registration).err();
         let word = refused.map(|refusal| refusal.name_and_status().0);
@@ -435,4 +445,77 @@ async fn a_domain_hears_that_it_drains_when_the_switch_has_settled() {
     let place = |call: &str| calls.iter().position(|c| c == call).expect(call);
     assert!(place("apply [1 Draining]") < place("settled"), "{calls:?}");
     stopping.abort();
+}
+
+const GATE: &str = "[[admit]]\nfrom = \"clients\"\n";
+const CHAT: &str = "[[admit]]\nfrom = \"clients\"\nto = { name = \"chat.example\", tcp = [80, 443] }\n\
+                    [[admit]]\nfrom = \"10.0.0.0/28\"\n\
+                    to = { name = \"*.news.example\", tcp = [443] }\n";
+
+/// What the resolver learned of a name, until the switch knows it.
+async fn learn(daemon: &Arc<Daemon>, name: &str, addresses: &[&str]) {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    daemon.learn(Learned {
+        name: name.parse().unwrap(),
+        current: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+        installed: Some(tell),
+    });
+    told.await.unwrap();
+}
+
+#[tokio::test]
+async fn free_services_are_told_to_who_keeps_a_gate_and_to_nobody_else() {
+    let (directory, asked) = (tempfile::tempdir().unwrap(), Arc::<Asked>::default());
+    let daemon = daemon(directory.path(), &asked).await;
+    let portal = daemon
+        .launch(launch_with(GATE, 7, 4))
+        .await
+        .unwrap()
+        .addresses[0];
+    let chat = daemon
+        .launch(launch_with(CHAT, 8, 5))
+        .await
+        .unwrap()
+        .addresses[0];
+    let refused = async |address| {
+        let refused = daemon.free_services(address, None).await.unwrap_err();
+        refused.name_and_status()
+    };
+    assert_eq!(refused(portal).await, ("not-registered", 403));
+    daemon.register(portal, &proof(&daemon, portal, 4)).unwrap();
+    daemon.register(chat, &proof(&daemon, chat, 5)).unwrap();
+    // A rule with `to` pays, and keeps no gate.
+    assert_eq!(refused(chat).await, ("not-granted", 403));
+    assert_eq!(
+        refused("10.0.1.99".parse().unwrap()).await,
+        ("not-a-domain", 404)
+    );
+
+    // The names are looked up before anybody asks.
+    let ahead = daemon.interest().borrow().ahead.clone();
+    assert_eq!(ahead, ["chat.example".parse().unwrap()].into());
+    let none = daemon.free_services(portal, None).await.unwrap();
+    assert_eq!(none.services, []);
+    learn(&daemon, "chat.example", &["203.0.113.8"]).await;
+    learn(&daemon, "a.news.example", &["203.0.113.9"]).await;
+    let some = daemon.free_services(portal, Some(&none.version)).await;
+    let some = some.unwrap();
+    let expected = serde_json::json!([
+        {"name": "chat.example", "service": "chat.example", "clients": null,
+         "tcp": [[80, 80], [443, 443]], "addresses": ["203.0.113.8"]},
+        {"name": "a.news.example", "service": "*.news.example", "clients": "10.0.0.0/28",
+         "tcp": [[443, 443]], "addresses": ["203.0.113.9"]},
+    ]);
+    assert_eq!(serde_json::to_value(&some.services).unwrap(), expected);
+
+    // Who knows them hears of it when one is withdrawn, after the switch has.
+    let waiting = {
+        let (daemon, version) = (Arc::clone(&daemon), some.version.clone());
+        tokio::spawn(async move { daemon.free_services(portal, Some(&version)).await })
+    };
+    daemon.revoke(8).await.unwrap();
+    let left = waiting.await.unwrap().unwrap();
+    assert_eq!((left.services.len(), left.version), (0, none.version));
+    daemon.revoke(7).await.unwrap();
+    assert_eq!(refused(portal).await, ("not-a-domain", 404));
 }

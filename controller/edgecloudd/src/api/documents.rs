@@ -267,6 +267,30 @@ pub struct DomainState {
     pub state: String,
 }
 
+/// `GET /v1/free-services`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreeServices {
+    /// What `known` is to be in the next question.
+    pub version: String,
+    /// By who pays, rule and name.
+    pub services: Vec<FreeService>,
+}
+
+/// What clients may use at somebody's expense, under one name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreeService {
+    /// The name that a client asks for: in small letters, without a wildcard.
+    pub name: String,
+    /// The name as the manifest has it, perhaps a wildcard: what figures are kept by.
+    pub service: String,
+    /// The range of the clients for whom it is free; none for all.
+    pub clients: Option<String>,
+    /// Ranges of ports, first and last.
+    pub tcp: Vec<(u16, u16)>,
+    /// Where the name is now, as far as the switch lets the asking application go there.
+    pub addresses: Vec<IpAddr>,
+}
+
 /// `POST /v1/admissions`: lets a client through, or changes until when and how fast.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

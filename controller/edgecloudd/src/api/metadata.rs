@@ -10,7 +10,9 @@ use axum::routing::{delete, get, post};
 use axum::{Extension, Json, Router};
 use serde::Deserialize;
 
-use super::documents::{Admission, Admissions, Admit, Challenge, DomainState, Registration};
+use super::documents::{
+    Admission, Admissions, Admit, Challenge, DomainState, FreeServices, Registration,
+};
 use super::problem::malformed;
 use crate::daemon::Daemon;
 use crate::refusal::Refusal;
@@ -32,6 +34,7 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/state", get(state))
         .route("/v1/admissions", get(admissions).post(admit))
         .route("/v1/admissions/{client}", delete(dismiss))
+        .route("/v1/free-services", get(free_services))
         .fallback(async || Refusal::NotADomain)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(daemon)
@@ -108,4 +111,13 @@ async fn admissions(
     Extension(from): From,
 ) -> Result<Json<Admissions>, Refusal> {
     daemon.admissions(address(from)).await.map(Json)
+}
+
+async fn free_services(
+    State(daemon): Shared,
+    Extension(from): From,
+    Query(known): Query<Known>,
+) -> Result<Json<FreeServices>, Refusal> {
+    let services = daemon.free_services(address(from), known.known.as_deref());
+    services.await.map(Json)
 }

@@ -42,6 +42,7 @@
 //! | `POST /v1/admissions` [`documents::Admit`] | 201 [`documents::Admission`] once the switch lets the client through; wants a granted `admit` |
 //! | `DELETE /v1/admissions/ADDRESS` | [`documents::Admission`] with the last figures, once the switch does not |
 //! | `GET /v1/admissions` | [`documents::Admissions`] of the application |
+//! | `GET /v1/free-services?known=VERSION` | [`documents::FreeServices`] that the switch lets the application reach for its visitors; with `known`, as soon as they are others than those of that version, or after [`FREE_POLL_SECONDS_MAX`]; wants a granted `admit` |
 //!
 //! # What a domain is given
 //! Variables of its environment (in Xen through xenstore, where only dom0 and the domain can read
@@ -74,6 +75,8 @@ pub mod server;
 pub const LOG_BYTES_MAX: usize = 262_144;
 /// How long a domain's question for its state waits; clients use a longer limit of their own.
 pub const POLL_SECONDS_MAX: u64 = 30;
+/// How long a question for the free services waits: who hears nothing for longer knows nothing of them.
+pub const FREE_POLL_SECONDS_MAX: u64 = 2;
 
 #[cfg(test)]
 mod tests {

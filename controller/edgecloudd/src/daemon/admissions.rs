@@ -103,7 +103,7 @@ impl Daemon {
     }
 
     /// The appliance that asks, if it proved who it is and keeps a gate.
-    fn keeper(&self, from: IpAddr) -> Result<(u32, Token), Refusal> {
+    pub(super) fn keeper(&self, from: IpAddr) -> Result<(u32, Token), Refusal> {
         let (_, replica, token, _) = self.asking(from)?;
         if !replica.record.registered {
             return Err(Refusal::NotRegistered);

@@ -12,6 +12,7 @@
 //! what it already holds: nothing is sent. Domains are not children that end with the daemon.
 
 mod admissions;
+mod free;
 mod launch;
 mod listings;
 mod requests;
