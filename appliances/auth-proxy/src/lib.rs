@@ -8,11 +8,12 @@
 //! | [`attempts`] | how often somebody may fail |
 //! | [`csrf`] | forms that only our pages make |
 //! | [`probe`], [`language`], [`page`] | what systems and people get to see |
+//! | [`free`] | names that are free for a client, and where they are |
 //! | [`radius`] | RFC 2865, 2866 and 5176 |
 //!
 //! None of these has a clock, does I/O or draws randomness, but [`radius`], whose packets alone are
 //! pure. Around them [`hotspot`] keeps memory, disk ([`store`]) and the controller ([`gate`]) together,
-//! and [`portal`] and [`operator`] are the services.
+//! and [`portal`] and [`operator`] are the services; [`onward`] carries connections to free services.
 //!
 //! *The way out of the path.* Whoever is let in is told to the host's controller, which lets exactly this
 //! client through the switch, at its rate and until this appliance says that it is over, or seems to be
@@ -26,10 +27,12 @@
 pub mod attempts;
 pub mod clock;
 pub mod csrf;
+pub mod free;
 pub mod gate;
 pub mod hotspot;
 pub mod language;
 pub mod limits;
+pub mod onward;
 pub mod operator;
 pub mod page;
 pub mod portal;

@@ -59,3 +59,31 @@ pub const ADMISSION_GRACE_SECONDS: u64 = 10;
 const _: () = assert!(ADMISSION_GRACE_SECONDS >= 2 * COUNT_TIME.as_secs() + LOOK_TIME.as_secs());
 /// Until what was refused by a controller, or did not reach it, is tried again.
 pub const RETRY_TIME: Duration = Duration::from_secs(2);
+
+/// Connections that are carried on to free services at once. Each takes two sockets, and memory only for
+/// what waits in them.
+pub const CARRIED_MAX: usize = 256;
+/// Those of one client: a browser opens six to a name, and a page has a handful of names.
+pub const CARRIED_PER_CLIENT_MAX: usize = 16;
+const _: () = assert!(CARRIED_PER_CLIENT_MAX * 4 <= CARRIED_MAX);
+/// Bytes that are moved at once, each way.
+pub const CARRIED_BYTES: usize = 16 * 1024;
+/// Until a free service has to take a connection, at one address.
+pub const SERVICE_CONNECT_TIME_MAX: Duration = Duration::from_secs(4);
+/// Addresses of a service that are tried, one after the other.
+pub const SERVICE_ADDRESSES_TRIED_MAX: usize = 3;
+/// A connection on which neither side says anything for this long is ended, after twice that at the latest:
+/// chats and pushes are silent for minutes.
+pub const CARRIED_IDLE_TIME_MAX: Duration = Duration::from_secs(300);
+/// Until who does not take what the other side sends is cut: what waits for it is memory that all share.
+pub const CARRIED_STALL_TIME_MAX: Duration = Duration::from_secs(20);
+/// How long what the host said of free services is good, when it says nothing more. It answers every two
+/// seconds, whether there is news or not.
+pub const FREE_KNOWN_TIME_MAX: Duration = Duration::from_secs(5);
+/// Between questions for free services: the list may change faster than it is of use.
+pub const FREE_PAUSE: Duration = Duration::from_millis(100);
+/// After a question for free services without an answer.
+pub const FREE_RETRY_TIME: Duration = Duration::from_millis(500);
+const _: () = assert!(2 * FREE_RETRY_TIME.as_millis() < FREE_KNOWN_TIME_MAX.as_millis());
+/// Free services that have figures of their own; the others share one.
+pub const SERVICES_COUNTED_MAX: usize = 128;

@@ -45,6 +45,14 @@ pub enum Refused {
     Unauthorized,
     /// No such session or voucher.
     NotFound,
+    /// More connections are carried to free services than may be.
+    FreeFull,
+    /// The client has too many of them.
+    FreeTooMany,
+    /// The host has not said for a while what is free.
+    FreeUnknown,
+    /// The free service takes no connection.
+    FreeUnreachable,
 }
 
 use BadToken as Bad;
@@ -93,6 +101,10 @@ impl Refusal for Refused {
         Self::NoPage,
         Self::Unauthorized,
         Self::NotFound,
+        Self::FreeFull,
+        Self::FreeTooMany,
+        Self::FreeUnknown,
+        Self::FreeUnreachable,
     ];
 
     fn reason(self) -> &'static str {
@@ -123,6 +135,10 @@ impl Refusal for Refused {
             Self::NoPage => "no-page",
             Self::Unauthorized => "unauthorized",
             Self::NotFound => "not-found",
+            Self::FreeFull => "free-full",
+            Self::FreeTooMany => "free-too-many",
+            Self::FreeUnknown => "free-unknown",
+            Self::FreeUnreachable => "free-unreachable",
         }
     }
 
@@ -133,7 +149,7 @@ impl Refusal for Refused {
             }
             Self::StaleForm | Self::Token(_) | Self::Replayed => StatusCode::FORBIDDEN,
             Self::Malformed => StatusCode::BAD_REQUEST,
-            Self::TooOften => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooOften | Self::FreeTooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::NoPage | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             _ => StatusCode::SERVICE_UNAVAILABLE,
@@ -168,6 +184,10 @@ impl Refusal for Refused {
             Self::NoPage => "the portal has no such page",
             Self::Unauthorized => "send the operator's token",
             Self::NotFound => "there is no such session or voucher",
+            Self::FreeFull => "many use free services at the moment",
+            Self::FreeTooMany => "too many connections to free services; close some",
+            Self::FreeUnknown => "the host does not say what is free; see the log",
+            Self::FreeUnreachable => "the free service does not answer",
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::gate::Gate;
 use crate::hotspot::{Hotspot, Known, keep};
 use crate::language::Languages;
+use crate::onward::Onward;
 use crate::operator::{self, Desk, Secret};
 use crate::portal::{self, Lobby};
 use crate::radius::{self, Radius};
@@ -57,9 +58,18 @@ pub fn start(stage: Stage<Own>) -> Result<Router, Failure> {
         let parts = (Arc::clone(radius), Arc::clone(&hotspot));
         radius::start(parts, heard, &stage);
     }
-    // Clients' HTTPS comes here as well, so that they are refused at once; ours alone is answered.
-    stage.own_name.set(&own.portal.host);
     let refusals = stage.refusals::<Refused>();
+    // Clients' HTTPS comes here as well, so that they are refused at once; ours alone is answered, and
+    // what is meant for free services is carried on.
+    let onward = Onward::new(&stage.metrics, refusals.clone());
+    if let Some(metadata) = stage.metadata.clone() {
+        let following = onward.clone();
+        let (drain, log) = (stage.drain.clone(), stage.log.clone());
+        stage
+            .background
+            .spawn(following.follow(metadata, drain, log));
+    }
+    stage.own_name.set(&own.portal.host, Arc::new(onward));
     if let Some(address) = own.operator {
         let token = env::var("OPERATOR_TOKEN").ok();
         let secret = token.and_then(|token| Secret::of(&token));

@@ -6,6 +6,7 @@
 //! not read its answer, and idle connections of HTTP/2.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
@@ -34,7 +36,8 @@ use crate::limits::{
     HANDSHAKE_TIME_MAX, HEAD_BYTES_MAX, HEAD_FIELDS_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX, STREAMS_MAX,
     WINDOW_BYTES,
 };
-use crate::own_name::OwnName;
+use crate::meant::Opened;
+use crate::own_name::{OwnName, Whose};
 
 /// A connection as its requests see it: an extension of each
 /// (`axum::Extension<Ends>` takes it out).
@@ -66,7 +69,7 @@ impl Ends {
 pub(crate) struct Server {
     pub(crate) router: Router,
     pub(crate) tls: Option<TlsAcceptor>,
-    /// The only name that TLS is spoken for, if there is one.
+    /// The only name that is spoken for, if there is one.
     pub(crate) own_name: OwnName,
     pub(crate) drain: Drain,
     /// None: nobody counts.
@@ -75,8 +78,9 @@ pub(crate) struct Server {
     pub(crate) read_bytes: usize,
 }
 
-/// Serves a connection to its end, with TLS if there is an acceptor.
-pub(crate) async fn serve(stream: TcpStream, server: Server) {
+/// Serves a connection to its end, with TLS if there is an acceptor. Its seat is given back when somebody
+/// takes it who counts connections himself.
+pub(crate) async fn serve(stream: TcpStream, server: Server, seat: OwnedSemaphorePermit) {
     // Answers must not wait for acknowledgements. A peer that has reset the connection already
     // shows at the next read.
     let _ = stream.set_nodelay(true);
@@ -88,19 +92,33 @@ pub(crate) async fn serve(stream: TcpStream, server: Server) {
         local: stream.local_addr().ok(),
         tls: server.tls.is_some(),
     };
-    let Some(acceptor) = server.tls.clone() else {
-        return serve_http(stream, ends, server).await;
-    };
-    let handshake = tokio::select! {
-        handshake = timeout(HANDSHAKE_TIME_MAX, server.own_name.accept(&acceptor, stream)) => handshake,
+    let looked = tokio::select! {
+        looked = timeout(HANDSHAKE_TIME_MAX, whose(stream.into(), ends, &server)) => looked,
         () = server.drain.begun() => return,
     };
-    match handshake {
-        Ok(Ok(Some(stream))) => serve_http(stream, ends, server).await,
-        Ok(Ok(None)) => server.figures.iter().for_each(Figures::meant_for_others),
+    match looked {
+        Ok(Ok(Whose::Secure(stream))) => serve_http(*stream, ends, server).await,
+        Ok(Ok(Whose::Plain(stream))) => serve_http(stream, ends, server).await,
+        Ok(Ok(Whose::Taken(taken))) => {
+            drop((seat, server));
+            taken.await;
+        }
+        Ok(Ok(Whose::Nobody)) => server.figures.iter().for_each(Figures::meant_for_others),
         // Who fails to shake hands has been told why by a TLS alert.
-        _ => server.figures.iter().for_each(Figures::handshake_failed),
+        _ if ends.tls => server.figures.iter().for_each(Figures::handshake_failed),
+        _ => {}
     }
+}
+
+/// Whose a connection is: ours, where nobody else's come.
+async fn whose(stream: Opened, ends: Ends, server: &Server) -> io::Result<Whose> {
+    if let Some(own) = server.own_name.get() {
+        return own.whose(stream, ends, server.tls.clone()).await;
+    }
+    Ok(match &server.tls {
+        Some(acceptor) => Whose::Secure(Box::new(acceptor.accept(stream).await?)),
+        None => Whose::Plain(stream),
+    })
 }
 
 async fn serve_http(

@@ -12,6 +12,9 @@ pub const BACKLOG: i32 = 1024;
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Fields in the head of a request: browsers send some twenty.
 pub const HEAD_FIELDS_MAX: usize = 64;
+/// Bytes until a ClientHello has ended, where its name is looked for: one full record. Those of browsers
+/// have two thousand.
+pub const HELLO_BYTES_MAX: usize = 5 + 16 * 1024;
 /// Requests at once on a connection of HTTP/2.
 pub const STREAMS_MAX: u32 = 16;
 /// What a client of HTTP/2 may send ahead, on a stream and on a connection.

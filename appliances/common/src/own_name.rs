@@ -1,85 +1,137 @@
-//! Whom TLS is spoken with, where connections arrive that were meant for others.
+//! Whom a connection is spoken with, where those arrive that were meant for others.
 //!
-//! An appliance that takes all HTTPS of clients, and may answer none of it, has one name of its own.
-//! Who asks for another (SNI, RFC 6066, section 3) is reset before a byte is answered: a client learns
-//! at once that it does not get through, and nobody has pretended to be whom it meant.
+//! An appliance that takes all that clients send, and may answer as nobody but itself, has one name of its
+//! own. Who asks for another is offered to [`Others`], who may carry the connection on, byte for byte. If
+//! they do not, one with TLS is reset before a byte is answered: a client learns at once that it does not
+//! get through, and nobody has pretended to be whom it meant. One without TLS is served here, for a request
+//! can be sent elsewhere by its answer.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use rustls::server::Acceptor;
-use socket2::SockRef;
-use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
-/// The one name that TLS is spoken for; while it is not set, every client is served.
+use crate::connection::Ends;
+use crate::meant::{Hello, Meant, Opened, Others, Taken};
+
+/// The one name that is spoken for; while it is not set, every client is served.
 #[derive(Clone, Debug, Default)]
 pub struct OwnName(Arc<OnceLock<Own>>);
 
 /// The name, and who looks for it: a pointer, so that the images of appliances that set no name are not
 /// larger for it.
-#[derive(Debug)]
-struct Own {
+#[derive(Clone, Debug)]
+pub(crate) struct Own {
     name: String,
-    accept: Accept,
+    others: Arc<dyn Others>,
+    look: Look,
 }
 
-type Accept = fn(String, TlsAcceptor, TcpStream) -> Accepting;
-type Accepting = Pin<Box<dyn Future<Output = io::Result<Option<TlsStream<TcpStream>>>> + Send>>;
+type Look = fn(Own, Opened, Ends, Option<TlsAcceptor>) -> Looking;
+type Looking = Pin<Box<dyn Future<Output = io::Result<Whose>> + Send>>;
+
+/// Whose a connection is.
+pub(crate) enum Whose {
+    /// Ours, with TLS.
+    Secure(Box<TlsStream<Opened>>),
+    /// Ours, or for us to send elsewhere.
+    Plain(Opened),
+    /// Somebody else's, who has it.
+    Taken(Taken),
+    /// Nobody's: it is reset.
+    Nobody,
+}
 
 impl OwnName {
-    /// Sets it, in small letters. The first that is set stays.
-    pub fn set(&self, name: &str) {
+    /// Sets it, in small letters, and who may take what is not for it. The first that is set stays.
+    pub fn set(&self, name: &str, others: Arc<dyn Others>) {
         let own = Own {
             name: name.to_owned(),
-            accept: |own, acceptor, stream| Box::pin(accept_own(own, acceptor, stream)),
+            others,
+            look: |own, stream, ends, acceptor| Box::pin(look(own, stream, ends, acceptor)),
         };
         // An appliance has one `make`, which is called once.
         let _ = self.0.set(own);
     }
 
-    /// Shakes hands with who asks for the name; nobody, if the client asked for another.
-    ///
-    /// # Errors
-    /// The handshake's.
-    pub(crate) async fn accept(
-        &self,
-        acceptor: &TlsAcceptor,
-        stream: TcpStream,
-    ) -> io::Result<Option<TlsStream<TcpStream>>> {
-        match self.0.get() {
-            Some(own) => (own.accept)(own.name.clone(), acceptor.clone(), stream).await,
-            None => acceptor.accept(stream).await.map(Some),
-        }
+    /// The name, if one was set.
+    pub(crate) fn get(&self) -> Option<Own> {
+        self.0.get().cloned()
     }
 }
 
-async fn accept_own(
-    own: String,
-    acceptor: TlsAcceptor,
-    stream: TcpStream,
-) -> io::Result<Option<TlsStream<TcpStream>>> {
-    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-    let asked = hello.client_hello();
-    if asked
-        .server_name()
-        .is_some_and(|name| name.eq_ignore_ascii_case(&own))
-    {
-        let config = Arc::clone(acceptor.config());
-        return hello.into_stream(config).await.map(Some);
+impl Own {
+    /// Finds out whom a connection asks for, and shakes hands if it is us.
+    ///
+    /// # Errors
+    /// The connection's, or the handshake's.
+    pub(crate) async fn whose(
+        self,
+        stream: Opened,
+        ends: Ends,
+        acceptor: Option<TlsAcceptor>,
+    ) -> io::Result<Whose> {
+        (self.look)(self, stream, ends, acceptor).await
     }
-    // Closed with zero seconds to linger, a connection is reset (socket(7)).
-    SockRef::from(&hello.io).set_linger(Some(Duration::ZERO))?;
-    Ok(None)
+}
+
+async fn look(
+    own: Own,
+    mut stream: Opened,
+    ends: Ends,
+    acceptor: Option<TlsAcceptor>,
+) -> io::Result<Whose> {
+    let Some(acceptor) = acceptor else {
+        let port = ends.intended().map(|intended| intended.port());
+        let name = stream.host(port.unwrap_or_default()).await?;
+        let name = name.filter(|name| *name != own.name);
+        return Ok(match offer(&own, name, ends, stream) {
+            Ok(taken) => Whose::Taken(taken),
+            Err(stream) => Whose::Plain(stream),
+        });
+    };
+    let hello = stream.hello().await?;
+    match hello {
+        Hello::For(name) if name == own.name => {}
+        // Who shakes hands says in an alert what was wrong.
+        Hello::Malformed => {}
+        hello => {
+            let name = match hello {
+                Hello::For(name) => Some(name),
+                _ => None,
+            };
+            return match offer(&own, name, ends, stream) {
+                Ok(taken) => Ok(Whose::Taken(taken)),
+                Err(stream) => {
+                    // Closed with zero seconds to linger, a connection is reset (socket(7)).
+                    stream.stream().set_zero_linger()?;
+                    Ok(Whose::Nobody)
+                }
+            };
+        }
+    }
+    let secure = acceptor.accept(stream).await?;
+    Ok(Whose::Secure(Box::new(secure)))
+}
+
+fn offer(own: &Own, name: Option<String>, ends: Ends, stream: Opened) -> Result<Taken, Opened> {
+    match name {
+        Some(name) => {
+            let meant = Meant { name, ends, stream };
+            own.others.take(meant).map_err(|meant| meant.stream)
+        }
+        None => Err(stream),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::certificate::Certificate;
@@ -100,19 +152,57 @@ mod tests {
         bytes
     }
 
-    /// What a client that says this reads first, as the kind of its error or the first byte.
-    async fn answered(own: &OwnName, says: &[u8]) -> Result<u8, io::ErrorKind> {
+    /// Takes what is for one name, and says it back.
+    #[derive(Debug)]
+    struct Echo;
+
+    impl Others for Echo {
+        fn take(&self, meant: Meant) -> Result<Taken, Box<Meant>> {
+            if meant.name != "chat.example" {
+                return Err(Box::new(meant));
+            }
+            let (mut stream, read) = meant.into_parts();
+            Ok(Box::pin(async move {
+                stream.write_all(b"echo").await.expect("it is open");
+                stream.write_all(&read).await.expect("it is open");
+            }))
+        }
+    }
+
+    /// Two ends of a connection, and what the second one knows of it.
+    async fn pair() -> (TcpStream, Opened, Ends) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let mut client = TcpStream::connect(listener.local_addr().expect("bound"))
-            .await
-            .expect("it listens");
-        client.write_all(says).await.expect("it is sent");
-        let (stream, _) = listener.accept().await.expect("a client");
+        let local: SocketAddr = listener.local_addr().expect("bound");
+        let client = TcpStream::connect(local).await.expect("it listens");
+        let (stream, peer) = listener.accept().await.expect("a client");
+        let local = Some((local.ip(), 80).into());
+        let (tls, stream) = (true, stream.into());
+        (client, stream, Ends { peer, local, tls })
+    }
+
+    fn acceptor() -> TlsAcceptor {
         let names = vec!["portal.example".to_owned()];
         let certificate = Certificate::of(Identity::SelfSigned { names }).expect("one of its own");
-        let acceptor = TlsAcceptor::from(certificate.config);
-        let own = own.clone();
-        let serving = tokio::spawn(async move { own.accept(&acceptor, stream).await.map(drop) });
+        TlsAcceptor::from(certificate.config)
+    }
+
+    fn portal() -> Own {
+        let own = OwnName::default();
+        own.set("portal.example", Arc::new(Echo));
+        own.get().expect("it is set")
+    }
+
+    /// What a client that says this reads first, as the kind of its error or the first byte.
+    async fn answered(says: &[u8]) -> Result<u8, io::ErrorKind> {
+        let (mut client, stream, ends) = pair().await;
+        client.write_all(says).await.expect("it is sent");
+        let serving = async move {
+            let whose = portal().whose(stream, ends, Some(acceptor())).await;
+            if let Ok(Whose::Taken(taken)) = whose {
+                taken.await;
+            }
+        };
+        let serving = tokio::spawn(serving);
         let read = client.read_u8().await.map_err(|error| error.kind());
         serving.abort();
         read
@@ -120,16 +210,89 @@ mod tests {
 
     #[tokio::test]
     async fn who_asks_for_another_name_is_reset_before_a_byte_is_answered() {
-        let own = OwnName::default();
         // 22 is a handshake's record, 21 an alert's.
-        assert_eq!(answered(&own, &hello("www.example")).await, Ok(22));
-        own.set("portal.example");
-        assert_eq!(answered(&own, &hello("portal.example")).await, Ok(22));
-        assert_eq!(answered(&own, &hello("Portal.Example")).await, Ok(22));
+        assert_eq!(answered(&hello("portal.example")).await, Ok(22));
+        assert_eq!(answered(&hello("Portal.Example")).await, Ok(22));
         let reset = Err(io::ErrorKind::ConnectionReset);
-        assert_eq!(answered(&own, &hello("www.example")).await, reset);
+        assert_eq!(answered(&hello("www.example")).await, reset);
         // An address is no name.
-        assert_eq!(answered(&own, &hello("192.0.2.7")).await, reset);
-        assert_eq!(answered(&own, b"GET / HTTP/1.1\r\n\r\n").await, Ok(21));
+        assert_eq!(answered(&hello("192.0.2.7")).await, reset);
+        assert_eq!(answered(b"GET / HTTP/1.1\r\n\r\n").await, Ok(21));
+        assert_eq!(answered(&hello("chat.example")).await, Ok(b'e'));
+    }
+
+    /// What is said back of bytes that come one by one; nothing if nobody takes them.
+    async fn taken(says: &[u8], acceptor: Option<TlsAcceptor>) -> Option<Vec<u8>> {
+        let (mut client, stream, ends) = pair().await;
+        client.set_nodelay(true).expect("a socket");
+        let said = says.to_vec();
+        let speaking = tokio::spawn(async move {
+            for byte in said {
+                client.write_u8(byte).await.expect("it is open");
+                tokio::task::yield_now().await;
+            }
+            let mut told = Vec::new();
+            client.read_to_end(&mut told).await.expect("it ends");
+            told
+        });
+        let whose = portal().whose(stream, ends, acceptor).await;
+        match whose.expect("it is read") {
+            Whose::Taken(taken) => {
+                taken.await;
+                Some(speaking.await.expect("it ends"))
+            }
+            _ => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn who_takes_a_connection_has_all_that_was_said_before() {
+        let secure = hello("chat.example");
+        let told = taken(&secure, Some(acceptor())).await;
+        assert_eq!(told, Some([b"echo".as_slice(), &secure].concat()));
+        let plain = b"GET / HTTP/1.1\r\nHost: chat.example\r\n\r\n";
+        let told = taken(plain, None).await;
+        assert_eq!(told, Some([b"echo".as_slice(), plain].concat()));
+        let other = b"GET / HTTP/1.1\r\nHost: bank.example\r\n\r\n";
+        assert_eq!(taken(other, None).await, None);
+        let own = b"GET / HTTP/1.1\r\nHost: portal.example\r\n\r\n";
+        assert_eq!(taken(own, None).await, None);
+    }
+
+    #[tokio::test]
+    async fn who_serves_a_connection_reads_it_from_its_first_byte() {
+        let (mut client, stream, ends) = pair().await;
+        let request = b"GET / HTTP/1.1\r\nHost: portal.example\r\n\r\nmore";
+        client.write_all(request).await.expect("it is sent");
+        let whose = portal().whose(stream, ends, None).await;
+        let Ok(Whose::Plain(mut stream)) = whose else {
+            panic!("it is ours");
+        };
+        client.write_all(b" and more").await.expect("it is sent");
+        client.shutdown().await.expect("it is open");
+        let mut read = Vec::new();
+        stream.read_to_end(&mut read).await.expect("it ends");
+        assert_eq!(read, [request.as_slice(), b" and more"].concat());
+    }
+
+    #[tokio::test]
+    async fn a_hello_that_does_not_end_is_bounded() {
+        let (mut client, stream, ends) = pair().await;
+        // A handshake of 60,000 bytes, in records of 1,000.
+        let speaking = tokio::spawn(async move {
+            let head = [22, 3, 1, 3, 0xe8];
+            let first = [head.as_slice(), &[1, 0, 0xea, 0x60], &[0; 996]].concat();
+            let next = [head.as_slice(), &[0; 1000]].concat();
+            let mut records = std::iter::once(first).chain(std::iter::repeat_n(next, 59));
+            // It is cut in the middle.
+            while let Some(record) = records.next() {
+                if client.write_all(&record).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let whose = portal().whose(stream, ends, Some(acceptor())).await;
+        assert!(whose.is_err());
+        speaking.await.expect("it ends");
     }
 }

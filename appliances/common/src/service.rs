@@ -242,11 +242,12 @@ pub(crate) async fn accept(
             () = drain.begun() => return connections,
             seat = Arc::clone(&seats).acquire_owned() => seat,
         };
+        // The semaphore is never closed.
+        let Ok(seat) = seat else { return connections };
         let server = server.clone();
         connections.spawn(async move {
             let _open = server.figures.as_ref().map(Figures::accepted);
-            connection::serve(stream, server).await;
-            drop(seat);
+            connection::serve(stream, server, seat).await;
         });
     }
 }

@@ -42,7 +42,7 @@ pub struct Stage<T> {
     /// The host's metadata service, for what an appliance's token grants beyond packets; none where
     /// it stands alone.
     pub metadata: Option<Metadata>,
-    /// The only name that clients are served for over TLS, if it sets one.
+    /// The only name that clients are served for, if it sets one; and who takes on what is not for it.
     pub own_name: OwnName,
     /// Listeners beside those for clients.
     pub beside: Beside,

@@ -501,12 +501,15 @@ async fn free_services_are_told_to_who_keeps_a_gate_and_to_nobody_else() {
     let some = daemon.free_services(portal, Some(&none.version)).await;
     let some = some.unwrap();
     let expected = serde_json::json!([
-        {"name": "chat.example", "service": "chat.example", "clients": null,
+        {"name": "chat.example", "service": "chat.example", "payer": "8.0", "clients": null,
          "tcp": [[80, 80], [443, 443]], "addresses": ["203.0.113.8"]},
-        {"name": "a.news.example", "service": "*.news.example", "clients": "10.0.0.0/28",
+        {"name": "a.news.example", "service": "*.news.example", "payer": "8.1", "clients": "10.0.0.0/28",
          "tcp": [[443, 443]], "addresses": ["203.0.113.9"]},
     ]);
     assert_eq!(serde_json::to_value(&some.services).unwrap(), expected);
+    assert_eq!(some.payers, ["8.0", "8.1"]);
+    // What has no address has somebody who pays.
+    assert_eq!(none.payers, some.payers);
 
     // Who knows them hears of it when one is withdrawn, after the switch has.
     let waiting = {
@@ -515,7 +518,7 @@ async fn free_services_are_told_to_who_keeps_a_gate_and_to_nobody_else() {
     };
     daemon.revoke(8).await.unwrap();
     let left = waiting.await.unwrap().unwrap();
-    assert_eq!((left.services.len(), left.version), (0, none.version));
+    assert_eq!((left.services.len(), left.payers.len()), (0, 0));
     daemon.revoke(7).await.unwrap();
     assert_eq!(refused(portal).await, ("not-a-domain", 404));
 }

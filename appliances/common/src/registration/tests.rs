@@ -115,6 +115,7 @@ async fn fake(away: u32) -> (Fake, Controller) {
 
 /// The appliance's own server serves the fake.
 async fn axum_serve(listener: TcpListener, router: Router) {
+    let seats = Arc::new(tokio::sync::Semaphore::new(100));
     while let Ok((stream, _)) = listener.accept().await {
         tokio::spawn(crate::connection::serve(
             stream,
@@ -126,6 +127,7 @@ async fn axum_serve(listener: TcpListener, router: Router) {
                 figures: None,
                 read_bytes: crate::limits::HEAD_BYTES_MAX,
             },
+            Arc::clone(&seats).acquire_owned().await.expect("open"),
         ));
     }
 }

@@ -274,6 +274,8 @@ pub struct FreeServices {
     pub version: String,
     /// By who pays, rule and name.
     pub services: Vec<FreeService>,
+    /// All who pay, also for names that have no address now: connections of others are cut.
+    pub payers: Vec<String>,
 }
 
 /// What clients may use at somebody's expense, under one name.
@@ -283,6 +285,8 @@ pub struct FreeService {
     pub name: String,
     /// The name as the manifest has it, perhaps a wildcard: what figures are kept by.
     pub service: String,
+    /// Who pays, as a word that means nothing else.
+    pub payer: String,
     /// The range of the clients for whom it is free; none for all.
     pub clients: Option<String>,
     /// Ranges of ports, first and last.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Daemon, lock};
 use crate::api::FREE_POLL_SECONDS_MAX;
 use crate::api::documents::{FreeService, FreeServices};
-use crate::pipeline;
+use crate::pipeline::{self, Payer};
 use crate::refusal::Refusal;
 
 /// Services that are told: each costs the appliance memory, and a wildcard's owner has names without end.
@@ -51,20 +51,31 @@ impl Daemon {
         let desired = desired.map_err(|error| Refusal::Switch(error.to_string()))?;
         let mut applications = desired.applications().iter();
         let keeper = applications.find(|a| a.number.get() == number);
-        let all = keeper.map(|keeper| pipeline::free_services(&desired, keeper));
-        let all = all.unwrap_or_default().into_iter().take(SERVICES_MAX);
-        let services: Vec<FreeService> = all.map(told).collect();
+        let keeper = keeper.ok_or(Refusal::NotADomain)?;
+        let all = pipeline::free_services(&desired, keeper).into_iter();
+        let services: Vec<FreeService> = all.take(SERVICES_MAX).map(told).collect();
+        let all = pipeline::payers(&desired, keeper).into_iter();
+        let payers: Vec<String> = all.map(word).collect();
         // What is equal has the same version, also after the daemon was started again.
-        let digest = Digest::of(format!("{services:?}").as_bytes());
+        let digest = Digest::of(format!("{services:?} {payers:?}").as_bytes());
         let version = HEXLOWER.encode(&digest.0[..16]);
-        Ok(FreeServices { version, services })
+        Ok(FreeServices {
+            version,
+            services,
+            payers,
+        })
     }
+}
+
+fn word(payer: Payer) -> String {
+    format!("{}.{}", payer.application, payer.rule)
 }
 
 fn told(service: pipeline::FreeService) -> FreeService {
     FreeService {
         name: service.name.to_string(),
         service: service.pattern.to_string(),
+        payer: word(service.payer),
         clients: match service.from {
             Source::Net(range) => Some(range.to_string()),
             _ => None,

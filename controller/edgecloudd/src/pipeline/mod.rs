@@ -57,6 +57,6 @@ pub use desired::{
 };
 pub use difference::{Changes, difference, side_by_side};
 pub use installed::Installed;
-pub use onward::{FreeService, free_services};
+pub use onward::{FreeService, Payer, free_services, payers};
 pub use registers::{Exit, From, HOPS_MAX, Label, Register, Towards};
 pub use table::Table;

@@ -43,12 +43,23 @@ pub struct FreeService {
     pub name: Name,
     /// As the manifest has it: the name, or the wildcard that it is known by.
     pub pattern: NamePattern,
+    /// Who pays.
+    pub payer: Payer,
     /// For whom it is free.
     pub from: Source,
     /// At which ports.
     pub tcp: Ports,
     /// Where the switch lets the asking appliance reach it now.
     pub addresses: BTreeSet<IpAddr>,
+}
+
+/// Who pays for a free service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Payer {
+    /// The application's number.
+    pub application: u32,
+    /// The rule's index in its manifest.
+    pub rule: u16,
 }
 
 /// A rule that makes something free under a name.
@@ -73,6 +84,7 @@ pub fn free_services(state: &DesiredState, keeper: &Application) -> Vec<FreeServ
             services.push(FreeService {
                 name,
                 pattern: offer.pattern.clone(),
+                payer: offer.payer(),
                 from: offer.from,
                 tcp: tcp.clone(),
                 addresses,
@@ -80,6 +92,13 @@ pub fn free_services(state: &DesiredState, keeper: &Application) -> Vec<FreeServ
         }
     }
     services
+}
+
+/// Who pays for what the appliance which keeps a gate has begun: as long as one is here, the switch lets
+/// its connections go on, also to addresses that the name has no more.
+pub fn payers(state: &DesiredState, keeper: &Application) -> Vec<Payer> {
+    let all = offers(state, keeper);
+    all.iter().map(Offer::payer).collect()
 }
 
 fn offers<'a>(state: &'a DesiredState, keeper: &Application) -> Vec<Offer<'a>> {
@@ -122,6 +141,13 @@ fn offers<'a>(state: &'a DesiredState, keeper: &Application) -> Vec<Offer<'a>> {
 }
 
 impl Offer<'_> {
+    fn payer(&self) -> Payer {
+        Payer {
+            application: self.application.number.get(),
+            rule: self.rule,
+        }
+    }
+
     /// The names with addresses, no more of them than a rule has anywhere.
     fn names(&self, state: &DesiredState) -> BTreeMap<Name, BTreeSet<IpAddr>> {
         let mut names = BTreeMap::new();

@@ -347,9 +347,9 @@ fn who_keeps_the_gate_is_told_what_the_switch_lets_it_reach() {
     assert_eq!(
         told(0),
         [
-            "c.chat.example (c.chat.example) clients 80,443 {203.0.113.50}",
-            "edge.chat.example (edge.chat.example) clients 443 {10.0.1.11, fd00::b}",
-            "a.news.example (*.news.example) 10.0.0.0/28 443 {203.0.113.60}",
+            "c.chat.example (c.chat.example) (4, 0) clients 80,443 {203.0.113.50}",
+            "edge.chat.example (edge.chat.example) (4, 1) clients 443 {10.0.1.11, fd00::b}",
+            "a.news.example (*.news.example) (4, 2) 10.0.0.0/28 443 {203.0.113.60}",
         ]
     );
     assert!(told(1).is_empty(), "it keeps no gate");
@@ -359,9 +359,11 @@ fn say(service: &FreeService) -> String {
     let FreeService {
         name,
         pattern,
+        payer,
         from,
         tcp,
         addresses,
     } = service;
-    format!("{name} ({pattern}) {from} {tcp} {addresses:?}")
+    let payer = (payer.application, payer.rule);
+    format!("{name} ({pattern}) {payer:?} {from} {tcp} {addresses:?}")
 }
