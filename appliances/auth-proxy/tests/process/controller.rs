@@ -22,7 +22,7 @@ fn key() -> String {
 }
 
 /// A hotspot with a controller at a port.
-fn start(directory: &Directory, port: u16) -> Hotspot {
+pub(crate) fn start(directory: &Directory, port: u16) -> Hotspot {
     let metadata = format!("http://127.0.0.1:{port}/v1/");
     let variables = [
         ("EDGECLOUD_METADATA", metadata.as_str()),
@@ -79,9 +79,9 @@ fn a_controller_that_refuses_lets_nobody_in() {
     refused("refuses", port, "controller-refuses");
 }
 
-/// A controller that does nothing but to remember whom it lets through.
+/// A controller that does nothing but to remember whom it lets through, and to say what is free.
 #[derive(Clone, Default)]
-struct Gate(Arc<(Mutex<Inside>, Condvar)>);
+pub(crate) struct Gate(Arc<(Mutex<Inside>, Condvar)>);
 
 #[derive(Default)]
 struct Inside {
@@ -95,11 +95,15 @@ struct Inside {
     /// The client whose login is held up, and whether it is there.
     held: Option<String>,
     is_held: bool,
+    /// What it says of free services; nothing if it refuses to say.
+    free: Option<Value>,
+    /// How often it has said that.
+    said: usize,
 }
 
 impl Gate {
     /// Serves until the test's process ends; the port.
-    fn serve(&self) -> u16 {
+    pub(crate) fn serve(&self) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let gate = self.clone();
@@ -144,6 +148,15 @@ impl Gate {
     }
 
     fn answer(&self, method: &str, path: &str, body: &[u8]) -> (u16, Value) {
+        if path.starts_with("/v1/free-services") {
+            return self.change(|inside| {
+                inside.said += 1;
+                match &inside.free {
+                    Some(free) => (200, free.clone()),
+                    None => (503, Value::Null),
+                }
+            });
+        }
         let Some(rest) = path.strip_prefix("/v1/admissions") else {
             return (404, Value::Null);
         };
@@ -199,6 +212,16 @@ impl Gate {
         let inside = inside.lock().expect("nobody panicked");
         let waited = told.wait_timeout_while(inside, LIMIT, |inside| !is_so(inside));
         assert!(!waited.expect("nobody panicked").1.timed_out());
+    }
+
+    /// Says this of free services from now on; returns once the portal has heard it: who asks again has taken
+    /// over the answer before.
+    pub(crate) fn free(&self, free: Option<Value>) {
+        let said = self.change(|inside| {
+            inside.free = free;
+            inside.said
+        });
+        self.until(|inside| inside.said >= said + 2);
     }
 
     fn open(&self) -> Vec<String> {

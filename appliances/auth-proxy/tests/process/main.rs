@@ -3,6 +3,7 @@
 //! The operator's port is asked with curl, because it speaks TLS.
 
 mod browser;
+mod carried;
 mod controller;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -22,6 +23,7 @@ struct Hotspot {
     process: Child,
     _lines: BufReader<ChildStdout>,
     http: SocketAddr,
+    https: SocketAddr,
     operator: String,
     management: String,
 }
@@ -60,7 +62,7 @@ impl Hotspot {
     fn start_with(directory: &Directory, more: &str, variables: &[(&str, &str)]) -> Self {
         let store = directory.0.join("store.redb");
         let document = format!(
-            "[appliance]\nhttp = \"127.0.0.1:0\"\nhttps = \"off\"\nmanagement = \"127.0.0.1:0\"\n\
+            "[appliance]\nhttp = \"127.0.0.1:0\"\nhttps = \"127.0.0.1:0\"\nmanagement = \"127.0.0.1:0\"\n\
              [service]\nportal = \"http://portal.example/\"\nstore = \"{}\"\n\
              operator = \"127.0.0.1:0\"\n{more}",
             store.display()
@@ -75,13 +77,14 @@ impl Hotspot {
             .spawn()
             .expect("it starts");
         let mut lines = BufReader::new(process.stdout.take().expect("a pipe"));
-        let (mut http, mut operator, mut management) = (None, None, None);
+        let (mut http, mut https, mut operator, mut management) = (None, None, None, None);
         while http.is_none() || operator.is_none() {
             let mut line = String::new();
             let read = lines.read_line(&mut line).expect("a line");
             assert_ne!(read, 0, "no listener");
             let after = |what: &str| line.strip_prefix(what).map(|a| a.trim().to_owned());
             http = http.or(after("auth-proxy: http on "));
+            https = https.or(after("auth-proxy: https on "));
             operator = operator.or(after("auth-proxy: operator on "));
             management = management.or(after("auth-proxy: management on "));
         }
@@ -89,6 +92,7 @@ impl Hotspot {
             process,
             _lines: lines,
             http: http.and_then(|a| a.parse().ok()).expect("an address"),
+            https: https.and_then(|a| a.parse().ok()).expect("an address"),
             operator: operator.expect("an address"),
             management: management.expect("it comes first"),
         }
@@ -101,18 +105,24 @@ impl Hotspot {
 
     /// Sends a request as a client, and has the answer.
     fn send(&self, client: u8, request: &str) -> String {
+        let mut stream = self.connect(client);
+        stream.write_all(request.as_bytes()).expect("it is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    /// A connection of a client's to the portal, at the port where captured requests arrive.
+    fn connect(&self, client: u8) -> TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         let from = SocketAddr::from((Ipv4Addr::new(127, 0, 1, client), 0));
         socket
             .bind(&from.into())
             .expect("an address of the loopback network");
         socket.connect(&self.http.into()).expect("a connection");
-        let mut stream = TcpStream::from(socket);
+        let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(LIMIT)).expect("a limit");
-        stream.write_all(request.as_bytes()).expect("it is sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
+        stream
     }
 
     fn get(&self, client: u8, host: &str, path: &str) -> String {
