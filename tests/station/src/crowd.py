@@ -3,7 +3,8 @@ client with an address of its own, and prints a list of JSON with what came of e
 
 An order has `client` (its address), `do`, and what that needs:
 
-    get       address, port, path; host: another `Host`; tls: the name in a ClientHello; times: so often
+    get       address, port, path; host: another `Host`; tls: the name in a ClientHello; trust: the only
+              certificate that is believed, without it all are; times: so often
     voucher   code              log in by the page, and then ask the far server
     login     name, password    as well
     token     token             as an app does, and then ask the far server
@@ -31,12 +32,13 @@ tls.check_hostname = False
 tls.verify_mode = ssl.CERT_NONE
 
 
-def ask(client, address, port, path="/", host=None, name=None, body=None, fields=()):
+def ask(client, address, port, path="/", host=None, name=None, trust=None, body=None, fields=()):
     connection = http.client.HTTPConnection(address, port, timeout=patience, source_address=(client, 0))
     try:
         connection.connect()
         if name:
-            connection.sock = tls.wrap_socket(connection.sock, server_hostname=name)
+            context = ssl.create_default_context(cafile=trust) if trust else tls
+            connection.sock = context.wrap_socket(connection.sock, server_hostname=name)
         fields = dict(fields, Host=host or address, Connection="close")
         if body is not None:
             fields["Content-Type"] = "application/x-www-form-urlencoded"
@@ -90,7 +92,8 @@ def carry_out(order):
     client, what = order["client"], order["do"]
     since = time.monotonic()
     if what == "get":
-        place = (order["address"], order["port"], order.get("path", "/"), order.get("host"), order.get("tls"))
+        place = (order["address"], order["port"], order.get("path", "/"), order.get("host"), order.get("tls"),
+                 order.get("trust"))
         for _ in range(order.get("times", 1)):
             answer = ask(client, *place)
         answer["online_ms"] = round((answer.get("at", since) - since) * 1000, 1)

@@ -56,6 +56,23 @@ pub(crate) fn tls(client: u8, target: &str, name: &str) -> Value {
            "host": name})
 }
 
+/// Asks an address for a path, without TLS, as if it were a name's.
+pub(crate) fn named(client: u8, (target, path): (&str, &str), name: &str) -> Value {
+    json!({"client": address(client), "do": "get", "address": target, "port": 80, "path": path,
+           "host": name})
+}
+
+/// Asks an address for a path, as if it were a name's, and believes who shows a certificate.
+pub(crate) fn trusting(
+    client: u8,
+    (target, path): (&str, &str),
+    name: &str,
+    certificate: &str,
+) -> Value {
+    json!({"client": address(client), "do": "get", "address": target, "port": 443, "path": path,
+           "tls": name, "host": name, "trust": certificate})
+}
+
 /// Redeems a voucher by the page.
 pub(crate) fn voucher(client: u8, code: &str) -> Value {
     json!({"client": address(client), "do": "voucher", "code": code})

@@ -14,6 +14,7 @@
 //! |---|---|
 //! | `street.rs` | the access point: each client has a MAC address of its own, and what it carried is counted |
 //! | `crowd.rs`, `crowd.py` | clients, many at once |
+//! | `origin.py`, `frames.py`, `hold.py` | the Internet's servers; what goes there; who holds a connection |
 //! | `radius.rs`, `coa.py` | FreeRADIUS, what it was told, and what it asks for |
 //! | `chat.rs` | the publisher of the free service, its offers and prices |
 //! | `play/` | the story |
@@ -49,9 +50,11 @@ const CHAT: &str = "203.0.113.8";
 const PORTAL: &str = "portal.station.example";
 /// What opens the operator's port.
 const TOKEN: &str = "the-token-of-this-scenario";
-/// The port that the rest of the Internet is reached at. Its servers speak HTTP there: what passes the
+/// The port that the rest of the Internet is reached at. Its servers speak HTTP there, too: what passes the
 /// switch is nobody's business, and what does not is refused before anybody speaks.
 const PORT: u16 = 443;
+/// The ports of all servers.
+const PORTS: &str = "80,443";
 /// The file that clients download.
 const FILE_BYTES: u64 = 1_000_000;
 /// The first client's address is 10.0.0.10.
@@ -109,7 +112,7 @@ when {{ !context.keepsTheGate && context has toName }};
 /// The station. Fields are dropped in this order: who speaks before what is spoken through.
 pub struct Station<'p> {
     radius: Radius<'p>,
-    _internet: Service<'p>,
+    internet: Service<'p>,
     _names: Service<'p>,
     chat: Chat<'p>,
     /// The operator.
@@ -150,7 +153,10 @@ impl<'p> Station<'p> {
              ip -n origin address add {}/24 dev eth0",
             radius::ADDRESS
         ))?;
-        let all = [ORIGIN, CHAT].map(str::to_owned);
+        let mut all = Vec::new();
+        for (address, name) in [(ORIGIN, "bank.example"), (CHAT, "chat.example")] {
+            all.push(format!("{address}={}", make_certificate(place, name)?));
+        }
         let internet = serve(place, "internet", bytes, &all)?;
         let names = network.serve_names(&format!("address=/chat.example/{CHAT}"))?;
         let radius = Radius::start(place, &clients)?;
@@ -169,7 +175,7 @@ impl<'p> Station<'p> {
         let operator = Operator::start(place, &settings)?;
         let mut station = Station {
             radius,
-            _internet: internet,
+            internet,
             _names: names,
             chat,
             operator,
@@ -256,6 +262,61 @@ impl<'p> Station<'p> {
         Ok(status == 200)
     }
 
+    /// The certificate of a server, by which it is believed.
+    fn certificate(&self, name: &str) -> String {
+        certificate(self.place, name)
+    }
+
+    /// Counts, from now on, the frames between the portal and the chat service on the router's interface at
+    /// the switch.
+    fn count_frames(&self) -> Result<Frames<'p>> {
+        let script = self
+            .place
+            .write("frames.py", include_str!("frames.py").as_bytes())?;
+        let sum = format!("{}/frames", self.place.directory());
+        let counting = self.place.start(
+            "frames",
+            &format!(
+                "exec ip netns exec router python3 {script} eth0 {} {CHAT} {sum}",
+                self.portal
+            ),
+        )?;
+        self.until("frames are counted", || {
+            Ok(self
+                .place
+                .run(&format!("[ -e {sum} ] && echo yes || echo no"))?
+                .trim()
+                == "yes")
+        })?;
+        let place = self.place;
+        Ok(Frames {
+            place,
+            sum,
+            _counting: counting,
+        })
+    }
+
+    /// Has a client hold a connection with who has a name, at an address; its log says how that ends.
+    fn hold(&self, client: u8, target: &str, name: &str) -> Result<Service<'p>> {
+        let script = self
+            .place
+            .write("hold.py", include_str!("hold.py").as_bytes())?;
+        let held = self.place.start(
+            "hold",
+            &format!(
+                "exec ip netns exec phone python3 {script} {} {target} 443 {name} {}",
+                crowd::address(client),
+                self.certificate(name)
+            ),
+        )?;
+        self.until("it is held", || {
+            let log = held.log();
+            ensure!(!log.contains("Error"), "{log}");
+            Ok(log.contains("held"))
+        })?;
+        Ok(held)
+    }
+
     /// What the operator's port answers to dom0.
     fn ask_portal(&self, arguments: &str, path: &str) -> Result<Value> {
         let said = self.place.run(&format!(
@@ -307,11 +368,47 @@ impl<'p> Station<'p> {
         let logs = |domain: &str| self.operator.edgecloud(&format!("logs {domain}"));
         let console = logs("portal").unwrap_or_default();
         let (daemon, radius) = (self.operator.daemon_log(), self.radius.log());
-        format!("{console}\n{daemon}\n{radius}")
+        let internet = self.internet.log();
+        let said = internet
+            .lines()
+            .filter(|line| !line.starts_with("visitor "));
+        let internet = said.collect::<Vec<_>>().join("\n");
+        format!("{console}\n{daemon}\n{radius}\n{internet}")
     }
 }
 
-/// Starts the servers behind the backhaul, at all of these addresses.
+/// Frames that are counted by somebody who knows neither the switch nor its flows.
+struct Frames<'p> {
+    place: &'p Place<'p>,
+    sum: String,
+    _counting: Service<'p>,
+}
+
+impl Frames<'_> {
+    /// The bytes of all of them so far.
+    fn bytes(&self) -> Result<u64> {
+        let sum = self.place.read(&self.sum)?;
+        Ok(String::from_utf8(sum)?.trim().parse()?)
+    }
+}
+
+fn certificate(place: &Place<'_>, name: &str) -> String {
+    format!("{}/{name}.pem", place.directory())
+}
+
+/// Makes a certificate for a name, with its key in the same file.
+fn make_certificate(place: &Place<'_>, name: &str) -> Result<String> {
+    let file = certificate(place, name);
+    place.run(&format!(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 \
+             -subj /CN={name} -addext subjectAltName=DNS:{name} \
+             -keyout {file}.key -out {file} 2>/dev/null
+         cat {file}.key >>{file}"
+    ))?;
+    Ok(file)
+}
+
+/// Starts the servers behind the backhaul, at all of these addresses, which may have certificates.
 fn serve<'p>(
     place: &'p Place<'p>,
     name: &str,
@@ -322,6 +419,6 @@ fn serve<'p>(
     let addresses = addresses.join(" ");
     place.start(
         name,
-        &format!("exec ip netns exec origin python3 {script} {PORT} {bytes} {addresses}"),
+        &format!("exec ip netns exec origin python3 {script} {PORTS} {bytes} {addresses}"),
     )
 }

@@ -3,6 +3,7 @@
 mod arrival;
 mod cheats;
 mod crashes;
+mod elsewhere;
 mod money;
 mod sessions;
 
@@ -13,7 +14,7 @@ use crate::Station;
 /// What happens, step by step.
 type Step = fn(&mut Station<'_>) -> Result<String>;
 
-const STEPS: [(&str, Step); 13] = [
+const STEPS: [(&str, Step); 14] = [
     (
         "a device that arrives is told where the portal is",
         arrival::told_by_dhcp,
@@ -25,6 +26,10 @@ const STEPS: [(&str, Step); 13] = [
     (
         "a train arrives, and everybody chats without logging in",
         arrival::everybody_chats,
+    ),
+    (
+        "who names the chat to somebody else is carried to the chat, at its publisher's expense",
+        elsewhere::carried,
     ),
     (
         "some log in by vouchers, accounts and tokens, all at once",

@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use site::DOM0;
+use site::{DOM0, ORIGIN};
 
-use super::arrival;
 use super::sessions::{CHATTERS, VOUCHERS};
+use super::{arrival, elsewhere};
 use crate::crowd::get;
 use crate::{CHAT, Station, policies};
 
@@ -14,11 +14,23 @@ const DEARER: &str = "0.08 EUR per GB";
 
 /// Bytes that the chat's account pays for so far.
 pub(super) fn paid(station: &Station<'_>) -> Result<u64> {
+    Ok(accounts(station)?.iter().map(sum).sum())
+}
+
+/// Of these what rules pay for others, and not what its own edge says to the host.
+pub(super) fn paid_for_others(station: &Station<'_>) -> Result<u64> {
+    let of_rules = accounts(station)?.into_iter();
+    let of_rules = of_rules.filter(|account| !account["rule"].is_null());
+    Ok(of_rules.map(|account| sum(&account)).sum())
+}
+
+/// What is accounted to the chat's publisher.
+fn accounts(station: &Station<'_>) -> Result<Vec<Value>> {
     let accounts = station.operator.edgecloud("--json accounts")?;
     let accounts: Value = serde_json::from_str(&accounts)?;
     let all = accounts["accounts"].as_array().context("no accounts")?;
     let of_chat = all.iter().filter(|account| account["account"] == "chat");
-    Ok(of_chat.map(sum).sum())
+    Ok(of_chat.cloned().collect())
 }
 
 /// All bytes that are told of, at whatever depth.
@@ -46,6 +58,12 @@ pub(super) fn price(station: &mut Station<'_>) -> Result<String> {
     // As a client does whose last answer is too old: the switch has forgotten it, too.
     arrival::resolve(station, two[1], DOM0, "chat.example")?;
     ensure!(chats(station, &two)? == [200, 200], "both chat");
+    // And one who names the chat to somebody else, and holds the connection.
+    let named = |station: &Station<'_>| -> Result<[u16; 2]> {
+        Ok(elsewhere::asks(station, two[1])?.map(|answer| answer.status))
+    };
+    ensure!(named(station)? == [200, 200], "it is carried to the chat");
+    let held = station.hold(two[1], ORIGIN, "chat.example")?;
     let before = paid(station)?;
     let old = station.chat.application(&station.operator)?;
     station.operator.change_policies(&policies(DEARER))?;
@@ -65,11 +83,20 @@ pub(super) fn price(station: &mut Station<'_>) -> Result<String> {
         chats(station, &two)? == [200, 0],
         "nobody pays: who logged in goes on, the guest does not"
     );
+    station.until("who is carried is cut", || Ok(held.log().contains("reset")))?;
+    let refused = elsewhere::asks(station, two[1])?;
+    ensure!(
+        refused[0].status == 302 && refused[1].error == "ConnectionResetError",
+        "nobody is carried: {refused:?}"
+    );
     station.chat.accept(&station.operator)?;
     station.until("everybody chats again", || {
         // As a client does that was refused: the answer teaches the switch.
         arrival::resolve(station, two[1], DOM0, "chat.example")?;
         Ok(chats(station, &two[1..])? == [200])
+    })?;
+    station.until("everybody is carried again", || {
+        Ok(named(station)? == [200, 200])
     })?;
     station.until("at the new agreement's expense", || {
         Ok(paid(station)? > before)
