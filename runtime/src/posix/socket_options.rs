@@ -2,8 +2,8 @@
 //!
 //! Timeouts belong to the description and are all that socket pairs have too.
 //!
-//! What the stack does by itself is accepted and has no effect (buffer sizes: buffers grow by use; the type
-//! of service); what it cannot do is refused with ENOPROTOOPT, as Linux refuses what it does not know.
+//! What the stack does by itself is accepted and has no effect (the type of service). Buffers grow by use, up
+//! to the size that is set, if one is. What the stack cannot do is refused with ENOPROTOOPT, as Linux refuses what it does not know.
 
 use super::sockets::{any_socket, with_socket};
 use super::status_of;
@@ -15,7 +15,7 @@ use core::cell::Cell;
 use core::ffi::{c_int, c_void};
 use libc::socklen_t;
 
-/// What `getsockopt` says of buffers, which have no fixed size: the most they grow to.
+/// What `getsockopt` says of buffers that no size was set for: the most they grow to.
 const BUFFER: c_int = 1 << 20;
 
 /// # Safety
@@ -123,7 +123,17 @@ fn set(socket: &Socket, level: c_int, name: c_int, value: c_int) -> Result<(), E
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => {
             change_tcp(socket, |options| options.keep_alive_enabled = on)
         }
-        (libc::SOL_SOCKET, libc::SO_SNDBUF | libc::SO_RCVBUF | libc::SO_BROADCAST) => Ok(()),
+        (libc::SOL_SOCKET, libc::SO_BROADCAST) => Ok(()),
+        // Datagrams wait in few and small buffers of their own.
+        (libc::SOL_SOCKET, libc::SO_SNDBUF | libc::SO_RCVBUF) if socket.is_datagram() => Ok(()),
+        (libc::SOL_SOCKET, libc::SO_SNDBUF) => {
+            let bytes = number?;
+            change_tcp(socket, |options| options.send_max = bytes)
+        }
+        (libc::SOL_SOCKET, libc::SO_RCVBUF) => {
+            let bytes = number?;
+            change_tcp(socket, |options| options.receive_max = bytes)
+        }
         (libc::IPPROTO_TCP, libc::TCP_NODELAY) => {
             change_tcp(socket, |options| options.nodelay = on)
         }
@@ -229,6 +239,10 @@ fn get(socket: &Socket, level: c_int, name: c_int) -> Result<c_int, Errno> {
     let tcp = || with_stack(|stack, _| stack.tcp_options(socket.id()));
     let udp = || with_stack(|stack, _| stack.udp_options(socket.id()));
     let seconds = |value: u32| c_int::try_from(value).unwrap_or(c_int::MAX);
+    let buffer = |bytes: u32| match bytes {
+        0 => BUFFER,
+        bytes => c_int::try_from(bytes).unwrap_or(c_int::MAX),
+    };
     Ok(match (level, name) {
         (libc::SOL_SOCKET, libc::SO_ERROR) => {
             with_stack(|stack, _| stack.take_error(socket.id())).map_or(0, |error| error.0)
@@ -237,6 +251,8 @@ fn get(socket: &Socket, level: c_int, name: c_int) -> Result<c_int, Errno> {
             true => libc::SOCK_DGRAM,
             false => libc::SOCK_STREAM,
         },
+        (libc::SOL_SOCKET, libc::SO_SNDBUF) if !socket.is_datagram() => buffer(tcp()?.send_max),
+        (libc::SOL_SOCKET, libc::SO_RCVBUF) if !socket.is_datagram() => buffer(tcp()?.receive_max),
         (libc::SOL_SOCKET, libc::SO_SNDBUF | libc::SO_RCVBUF) => BUFFER,
         // Sending to a broadcast address needs no leave here.
         (libc::SOL_SOCKET, libc::SO_BROADCAST) => 1,

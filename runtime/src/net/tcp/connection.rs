@@ -427,7 +427,9 @@ impl Connection {
     fn grow_window(&mut self, read: usize) {
         self.rcv.drained += read;
         if self.rcv.drained >= self.rcv.limit && self.rcv.buffer.len() <= self.rcv.limit / 2 {
-            self.rcv.limit = (2 * self.rcv.limit).min(self.limits.receive_max);
+            let most = self.options.bound(&self.limits).receive_max;
+            // What has been promised stays so.
+            self.rcv.limit = (2 * self.rcv.limit).min(most).max(self.rcv.limit);
             self.rcv.drained = 0;
         }
     }
@@ -435,7 +437,8 @@ impl Connection {
     /// Bytes that may wait in the send buffer: twice what may be in flight, so that the next round trip's
     /// data is there when the acknowledgments come.
     pub(crate) fn send_limit(&self) -> usize {
-        (2 * self.cubic.window()).clamp(SEND_START.min(self.limits.send_max), self.limits.send_max)
+        let most = self.options.bound(&self.limits).send_max;
+        (2 * self.cubic.window()).clamp(SEND_START.min(most), most)
     }
 
     /// The user writes no more: `shutdown(SHUT_WR)`.

@@ -119,7 +119,28 @@ pub struct TcpOptions {
     pub v6_only: bool,
     /// `IP_TTL`, `IPV6_UNICAST_HOPS`; 0 for the default of 64.
     pub hop_limit: u8,
+    /// `SO_RCVBUF`: most bytes of unread data, once what is on its way has come; 0 for the stack's bound.
+    pub receive_max: u32,
+    /// `SO_SNDBUF`: most bytes of unsent and unacknowledged data; 0 for the stack's bound.
+    pub send_max: u32,
 }
+
+impl TcpOptions {
+    /// The stack's bounds, and these where they are less.
+    pub(crate) fn bound(&self, limits: &Limits) -> Limits {
+        let less = |own: u32, most: usize| match own {
+            0 => most,
+            own => most.min((own as usize).max(BUFFER_MIN)),
+        };
+        Limits {
+            receive_max: less(self.receive_max, limits.receive_max),
+            send_max: less(self.send_max, limits.send_max),
+        }
+    }
+}
+
+/// A buffer of less than this holds no segment of most links.
+const BUFFER_MIN: usize = 4096;
 
 /// Bounds of a connection's memory and patience.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

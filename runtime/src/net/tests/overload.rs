@@ -274,3 +274,49 @@ fn blind_resets_and_syns() {
     assert!(!world.hosts[1].readiness(server).error);
     world.transfer(0, client, server, b"still here");
 }
+
+/// What waits for who does not read is bounded at both ends, where their options say so.
+#[test]
+fn buffers_grow_to_what_was_set() {
+    const SMALL: usize = 64 * 1024;
+    let waiting = |options: TcpOptions| {
+        let mut world = world("small-buffers");
+        let (client, server) = world.pair("10.0.0.2:80");
+        for (host, socket) in [(0, client), (1, server)] {
+            let set = world.hosts[host].set_tcp_options(world.now, socket, options);
+            set.expect("a connection");
+        }
+        let data = world.random.bytes(300_000);
+        // A reader that keeps up has the window grow, and one that stops then has it full.
+        let mut read = Vec::new();
+        for _ in 0..20 {
+            world.send(0, client, &data);
+            world.pass(50);
+            world.recv(1, server, &mut read);
+        }
+        let mut sent = 0;
+        for _ in 0..50 {
+            sent += world.send(0, client, &data);
+            world.pass(50);
+        }
+        assert!(!read.is_empty() && sent > 0);
+        world
+            .hosts
+            .iter_mut()
+            .map(|host| host.counters().buffer_bytes)
+            .collect::<Vec<_>>()
+    };
+    let grown = waiting(TcpOptions::default());
+    assert!(grown.iter().all(|bytes| *bytes > 2 * SMALL), "{grown:?}");
+    let bytes = u32::try_from(SMALL).expect("it is small");
+    let small = waiting(TcpOptions {
+        receive_max: bytes,
+        send_max: bytes,
+        ..TcpOptions::default()
+    });
+    // A page more, for what does not begin at one.
+    assert!(
+        small.iter().all(|bytes| *bytes <= SMALL + 8192),
+        "{small:?}"
+    );
+}
