@@ -22,8 +22,8 @@ pub struct Gate(Option<Controller>);
 #[derive(Debug)]
 struct Controller {
     metadata: Metadata,
-    /// A host takes eight connections of a domain at once, of which one waits for its word to end: a crowd
-    /// that logs in at once takes turns.
+    /// A host takes eight connections of a domain at once, of which one waits for its word to end and one for
+    /// what is free: a crowd that logs in at once takes turns.
     turns: Semaphore,
 }
 

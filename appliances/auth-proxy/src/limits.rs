@@ -61,20 +61,27 @@ const _: () = assert!(ADMISSION_GRACE_SECONDS >= 2 * COUNT_TIME.as_secs() + LOOK
 pub const RETRY_TIME: Duration = Duration::from_secs(2);
 
 /// Connections that are carried on to free services at once. Each takes two sockets, and memory only for
-/// what waits in them.
+/// what waits in them ([`CARRIED_BUFFER_BYTES`]).
 pub const CARRIED_MAX: usize = 256;
 /// Those of one client: a browser opens six to a name, and a page has a handful of names.
 pub const CARRIED_PER_CLIENT_MAX: usize = 16;
 const _: () = assert!(CARRIED_PER_CLIENT_MAX * 4 <= CARRIED_MAX);
+/// Bytes that may wait in each of the two sockets, each way: of all that a client has, a quarter of what a
+/// domain of 64 MB has for all sockets. A link of 20 ms carries three megabytes a second so.
+pub const CARRIED_BUFFER_BYTES: u32 = 64 * 1024;
+const _: () = assert!(4 * CARRIED_BUFFER_BYTES as usize * CARRIED_PER_CLIENT_MAX <= 4 << 20);
 /// Bytes that are moved at once, each way.
 pub const CARRIED_BYTES: usize = 16 * 1024;
 /// Until a free service has to take a connection, at one address.
 pub const SERVICE_CONNECT_TIME_MAX: Duration = Duration::from_secs(4);
 /// Addresses of a service that are tried, one after the other.
 pub const SERVICE_ADDRESSES_TRIED_MAX: usize = 3;
-/// A connection on which neither side says anything for this long is ended, after twice that at the latest:
-/// chats and pushes are silent for minutes.
-pub const CARRIED_IDLE_TIME_MAX: Duration = Duration::from_secs(300);
+/// Between looks whether something moved on a connection that is carried; one of which a side has ended, and
+/// where nothing did since the last look, is over: the other side may never have heard of it.
+pub const CARRIED_LOOK_TIME: Duration = Duration::from_secs(30);
+/// Looks until a connection on which neither side says anything is ended: chats and pushes are silent for
+/// minutes.
+pub const CARRIED_SILENT_LOOKS_MAX: u32 = 10;
 /// Until who does not take what the other side sends is cut: what waits for it is memory that all share.
 pub const CARRIED_STALL_TIME_MAX: Duration = Duration::from_secs(20);
 /// How long what the host said of free services is good, when it says nothing more. It answers every two
@@ -85,5 +92,7 @@ pub const FREE_PAUSE: Duration = Duration::from_millis(100);
 /// After a question for free services without an answer.
 pub const FREE_RETRY_TIME: Duration = Duration::from_millis(500);
 const _: () = assert!(2 * FREE_RETRY_TIME.as_millis() < FREE_KNOWN_TIME_MAX.as_millis());
+/// How often that time doubles while the host refuses to say: up to half a minute.
+pub const FREE_DOUBLINGS_MAX: u32 = 6;
 /// Free services that have figures of their own; the others share one.
 pub const SERVICES_COUNTED_MAX: usize = 128;

@@ -16,9 +16,9 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -26,16 +26,16 @@ use axum::http::Method;
 use edgecloud_appliance::metrics::{Counter, Gauge, Registry};
 use edgecloud_appliance::{AskError, Drain, Ends, Log, Meant, Metadata, Others, Refusals, Taken};
 use tokio::io::AsyncWrite as _;
-use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep, timeout};
 
 use crate::free::{Known, Service, Services};
 use crate::limits::{
-    CARRIED_BYTES, CARRIED_IDLE_TIME_MAX, CARRIED_MAX, CARRIED_PER_CLIENT_MAX,
-    CARRIED_STALL_TIME_MAX, FREE_PAUSE, FREE_RETRY_TIME, SERVICE_CONNECT_TIME_MAX,
-    SERVICES_COUNTED_MAX,
+    CARRIED_BUFFER_BYTES, CARRIED_BYTES, CARRIED_LOOK_TIME, CARRIED_MAX, CARRIED_PER_CLIENT_MAX,
+    CARRIED_SILENT_LOOKS_MAX, CARRIED_STALL_TIME_MAX, FREE_DOUBLINGS_MAX, FREE_PAUSE,
+    FREE_RETRY_TIME, SERVICE_CONNECT_TIME_MAX, SERVICES_COUNTED_MAX,
 };
 use crate::refusal::Refused;
 
@@ -82,6 +82,7 @@ impl Onward {
     }
 
     async fn ask(&self, metadata: &Metadata, log: &Log) {
+        let mut refused = 0;
         loop {
             let known = self.0.known.borrow().services.version.clone();
             let path = match known.is_empty() {
@@ -104,11 +105,17 @@ impl Onward {
                         known.hear(services, now);
                         true
                     });
+                    refused = 0;
                     FREE_PAUSE
                 }
                 Err(error) => {
                     log.often(format_args!("what is free is not known: {error}"), &[]);
-                    FREE_RETRY_TIME
+                    // Who is away may be back soon; a token that lacks the right lacks it for longer.
+                    refused = match error {
+                        AskError::Refused(status, _) if status.is_client_error() => refused + 1,
+                        _ => 0,
+                    };
+                    FREE_RETRY_TIME * (1 << refused.min(FREE_DOUBLINGS_MAX))
                 }
             };
             sleep(pause).await;
@@ -155,6 +162,8 @@ impl Onward {
     /// Carries a connection to its end.
     async fn carry(&self, meant: Meant, service: &Service, port: u16) {
         let ends = meant.ends;
+        // One that is gone already shows at the next read.
+        let _ = meant.bound_buffers(CARRIED_BUFFER_BYTES as usize);
         let (mut client, read) = meant.into_parts();
         let mut paid = self.0.known.subscribe();
         let Some(mut server) = self.connect(service, port, &ends).await else {
@@ -181,7 +190,7 @@ impl Onward {
     async fn connect(&self, service: &Service, port: u16, ends: &Ends) -> Option<TcpStream> {
         let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
         for target in service.targets(port, ends.client(), turn) {
-            let connected = timeout(SERVICE_CONNECT_TIME_MAX, TcpStream::connect(target)).await;
+            let connected = timeout(SERVICE_CONNECT_TIME_MAX, connect(target)).await;
             if let Ok(Ok(stream)) = connected {
                 // A peer that is gone already shows at the next read.
                 let _ = stream.set_nodelay(true);
@@ -192,10 +201,30 @@ impl Onward {
     }
 }
 
+/// A connection whose buffers are bounded.
+async fn connect(target: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match target {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_send_buffer_size(CARRIED_BUFFER_BYTES)?;
+    socket.set_recv_buffer_size(CARRIED_BUFFER_BYTES)?;
+    socket.connect(target).await
+}
+
 /// Has a connection reset when it is closed, which it is soon.
 fn reset(stream: &TcpStream) {
     // One that cannot be is closed all the same.
     let _ = stream.set_zero_linger();
+}
+
+/// What happens on a connection that is carried, both ways.
+#[derive(Debug, Default)]
+struct Activity {
+    /// How often bytes moved.
+    moved: AtomicU64,
+    /// A side has ended.
+    has_half_ended: AtomicBool,
 }
 
 /// Moves bytes both ways until both sides have ended, or one is gone, silent, or takes nothing. What was
@@ -207,35 +236,37 @@ async fn splice(
 ) -> io::Result<()> {
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
-    let moved = AtomicU64::new(0);
+    let activity = Activity::default();
     let both = async {
-        let sent = pump(from_client, to_server, read, (&figures.sent, &moved));
+        let sent = pump(from_client, to_server, read, (&figures.sent, &activity));
         let received = pump(
             from_server,
             to_client,
             Vec::new(),
-            (&figures.received, &moved),
+            (&figures.received, &activity),
         );
         tokio::try_join!(sent, received).map(|_| ())
     };
     tokio::select! {
         ended = both => ended,
-        () = silence(&moved) => Err(io::ErrorKind::TimedOut.into()),
+        () = silence(&activity) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
 /// Waits until nothing moved for a while.
-async fn silence(moved: &AtomicU64) {
-    let mut look = interval(CARRIED_IDLE_TIME_MAX);
+async fn silence(activity: &Activity) {
+    let mut look = interval(CARRIED_LOOK_TIME);
     look.reset(); // The first look is not now.
-    let mut seen = moved.load(Ordering::Relaxed);
+    let (mut seen, mut silent) = (0, 0);
     loop {
         look.tick().await;
-        let now = moved.load(Ordering::Relaxed);
-        if now == seen {
+        let now = activity.moved.load(Ordering::Relaxed);
+        silent = if now == seen { silent + 1 } else { 0 };
+        seen = now;
+        let half = activity.has_half_ended.load(Ordering::Relaxed);
+        if silent >= if half { 1 } else { CARRIED_SILENT_LOOKS_MAX } {
             return;
         }
-        seen = now;
     }
 }
 
@@ -244,7 +275,7 @@ async fn pump(
     from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     first: Vec<u8>,
-    counted: (&Counter, &AtomicU64),
+    counted: (&Counter, &Activity),
 ) -> io::Result<()> {
     write(&to, &first, counted).await?;
     drop(first);
@@ -259,13 +290,14 @@ async fn pump(
             Err(error) => return Err(error),
         }
     }
+    counted.1.has_half_ended.store(true, Ordering::Relaxed);
     poll_fn(|context| Pin::new(&mut to).poll_shutdown(context)).await
 }
 
 async fn write(
     to: &WriteHalf<'_>,
     mut bytes: &[u8],
-    (counter, moved): (&Counter, &AtomicU64),
+    (counter, activity): (&Counter, &Activity),
 ) -> io::Result<()> {
     while !bytes.is_empty() {
         let writable = timeout(CARRIED_STALL_TIME_MAX, to.writable()).await;
@@ -274,7 +306,7 @@ async fn write(
             Ok(count) => {
                 bytes = &bytes[count..];
                 counter.add(u64::try_from(count).unwrap_or(u64::MAX));
-                moved.fetch_add(1, Ordering::Relaxed);
+                activity.moved.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
@@ -380,6 +412,8 @@ impl Figures {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn client(last: u8) -> IpAddr {
@@ -409,6 +443,49 @@ mod tests {
         drop((own, others));
         assert_eq!(open.get(), 0);
         assert!(places.lock().is_empty(), "nobody is remembered");
+    }
+
+    /// How long a connection lasts on which nothing moves, by tokio's clock, which runs when all wait.
+    async fn lasts(client_ends: bool) -> Duration {
+        use tokio::net::TcpListener;
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let mut pairs = Vec::new();
+        for _ in 0..2 {
+            let outer = TcpStream::connect(address).await.expect("it listens");
+            let (inner, _) = listener.accept().await.expect("a connection");
+            pairs.push((outer, inner));
+        }
+        let (_service, mut server) = pairs.pop().expect("two");
+        let (mut outer, mut client) = pairs.pop().expect("two");
+        if client_ends {
+            let ended = poll_fn(|context| Pin::new(&mut outer).poll_shutdown(context));
+            ended.await.expect("it is open");
+            // So that the clock does not run before that has come.
+            client.readable().await.expect("it is open");
+        }
+        let figures = Figures {
+            metrics: Registry::default(),
+            services: Mutex::default(),
+        };
+        tokio::time::pause();
+        let begun = tokio::time::Instant::now();
+        let ended = splice((&mut client, Vec::new()), &mut server, &figures.of("a")).await;
+        let error = ended.expect_err("it is cut");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        begun.elapsed()
+    }
+
+    #[tokio::test]
+    async fn who_is_silent_is_cut() {
+        let silent = CARRIED_LOOK_TIME * CARRIED_SILENT_LOOKS_MAX;
+        assert_eq!(lasts(false).await.as_secs(), silent.as_secs());
+    }
+
+    #[tokio::test]
+    async fn half_a_connection_is_not_waited_for_as_long() {
+        assert_eq!(lasts(true).await.as_secs(), CARRIED_LOOK_TIME.as_secs());
     }
 
     #[test]

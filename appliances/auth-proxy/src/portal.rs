@@ -4,7 +4,8 @@
 //! *Threats.* A redirection goes to the portal's address and nowhere else, whatever was asked for. Forms
 //! count only with a field of our own pages ([`crate::csrf`]) and from our own site. Every answer forbids
 //! to be stored, framed, or to run scripts. HTTPS that was meant for others is reset before a
-//! byte is answered ([`edgecloud_appliance::OwnName`]): nobody here pretends to be whom a client meant.
+//! byte is answered ([`edgecloud_appliance::OwnName`]), or carried on to whom a client meant, if that is free
+//! ([`crate::onward`]): nobody here pretends to be another.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use rustls::server::Acceptor;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -27,6 +28,16 @@ pub struct Meant {
 }
 
 impl Meant {
+    /// Bounds what the client may leave unread, and what of its own may wait here.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn bound_buffers(&self, bytes: usize) -> io::Result<()> {
+        let socket = SockRef::from(self.stream.stream());
+        socket.set_send_buffer_size(bytes)?;
+        socket.set_recv_buffer_size(bytes)
+    }
+
     /// The connection, and what was read of it.
     pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
         (self.stream.stream, self.stream.read)

@@ -283,9 +283,9 @@ mod tests {
             let head = [22, 3, 1, 3, 0xe8];
             let first = [head.as_slice(), &[1, 0, 0xea, 0x60], &[0; 996]].concat();
             let next = [head.as_slice(), &[0; 1000]].concat();
-            let mut records = std::iter::once(first).chain(std::iter::repeat_n(next, 59));
-            // It is cut in the middle.
-            while let Some(record) = records.next() {
+            let records = std::iter::once(first).chain(std::iter::repeat_n(next, 59));
+            for record in records {
+                // It is cut in the middle.
                 if client.write_all(&record).await.is_err() {
                     return;
                 }
