@@ -53,7 +53,7 @@ unsafe extern "C" fn setsockopt(
             }
             // SAFETY: promised by the caller.
             let linger = unsafe { value.cast::<libc::linger>().read_unaligned() };
-            return change_tcp(socket, |options| {
+            return change_tcp(socket, &|options| {
                 options.reset_on_close = linger.l_onoff != 0 && linger.l_linger == 0;
             });
         }
@@ -91,7 +91,8 @@ fn timeout_ns(time: libc::timeval) -> Result<Option<u64>, Errno> {
     })
 }
 
-fn change_tcp(socket: &Socket, change: impl FnOnce(&mut TcpOptions)) -> Result<(), Errno> {
+/// One function for all options: a copy for each is kilobytes in every image.
+fn change_tcp(socket: &Socket, change: &dyn Fn(&mut TcpOptions)) -> Result<(), Errno> {
     with_stack(|stack, now| {
         let mut options = stack.tcp_options(socket.id())?;
         change(&mut options);
@@ -99,7 +100,7 @@ fn change_tcp(socket: &Socket, change: impl FnOnce(&mut TcpOptions)) -> Result<(
     })
 }
 
-fn change_udp(socket: &Socket, change: impl FnOnce(&mut UdpOptions)) -> Result<(), Errno> {
+fn change_udp(socket: &Socket, change: &dyn Fn(&mut UdpOptions)) -> Result<(), Errno> {
     with_stack(|stack, _| {
         let mut options = stack.udp_options(socket.id())?;
         change(&mut options);
@@ -112,63 +113,63 @@ fn set(socket: &Socket, level: c_int, name: c_int, value: c_int) -> Result<(), E
     let number = u32::try_from(value).map_err(|_| Errno::EINVAL);
     match (level, name) {
         (libc::SOL_SOCKET, libc::SO_REUSEPORT) => match socket.is_datagram() {
-            true => change_udp(socket, |options| options.reuse = on),
-            false => change_tcp(socket, |options| options.reuse_port = on),
+            true => change_udp(socket, &|options| options.reuse = on),
+            false => change_tcp(socket, &|options| options.reuse_port = on),
         },
         (libc::SOL_SOCKET, libc::SO_REUSEADDR) => match socket.is_datagram() {
-            true => change_udp(socket, |options| options.reuse = on),
+            true => change_udp(socket, &|options| options.reuse = on),
             // Connections that linger never hinder a listener here.
             false => Ok(()),
         },
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => {
-            change_tcp(socket, |options| options.keep_alive_enabled = on)
+            change_tcp(socket, &|options| options.keep_alive_enabled = on)
         }
         (libc::SOL_SOCKET, libc::SO_BROADCAST) => Ok(()),
         // Datagrams wait in few and small buffers of their own.
         (libc::SOL_SOCKET, libc::SO_SNDBUF | libc::SO_RCVBUF) if socket.is_datagram() => Ok(()),
         (libc::SOL_SOCKET, libc::SO_SNDBUF) => {
             let bytes = number?;
-            change_tcp(socket, |options| options.send_max = bytes)
+            change_tcp(socket, &|options| options.send_max = bytes)
         }
         (libc::SOL_SOCKET, libc::SO_RCVBUF) => {
             let bytes = number?;
-            change_tcp(socket, |options| options.receive_max = bytes)
+            change_tcp(socket, &|options| options.receive_max = bytes)
         }
         (libc::IPPROTO_TCP, libc::TCP_NODELAY) => {
-            change_tcp(socket, |options| options.nodelay = on)
+            change_tcp(socket, &|options| options.nodelay = on)
         }
         (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE) => {
             let seconds = number?;
-            change_tcp(socket, |options| options.keep_alive.idle = seconds)
+            change_tcp(socket, &|options| options.keep_alive.idle = seconds)
         }
         (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL) => {
             let seconds = number?;
-            change_tcp(socket, |options| options.keep_alive.interval = seconds)
+            change_tcp(socket, &|options| options.keep_alive.interval = seconds)
         }
         (libc::IPPROTO_TCP, libc::TCP_KEEPCNT) => {
             let count = u8::try_from(value).map_err(|_| Errno::EINVAL)?;
-            change_tcp(socket, |options| options.keep_alive.count = count)
+            change_tcp(socket, &|options| options.keep_alive.count = count)
         }
         (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT) => {
             let milliseconds = number?;
-            change_tcp(socket, |options| options.user_timeout_ms = milliseconds)
+            change_tcp(socket, &|options| options.user_timeout_ms = milliseconds)
         }
         (libc::IPPROTO_TCP, libc::TCP_QUICKACK) => Ok(()),
         (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => match socket.is_datagram() {
-            true => change_udp(socket, |options| options.v6_only = on),
-            false => change_tcp(socket, |options| options.v6_only = on),
+            true => change_udp(socket, &|options| options.v6_only = on),
+            false => change_tcp(socket, &|options| options.v6_only = on),
         },
         (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS) => {
             let limit = u8::try_from(value).map_err(|_| Errno::EINVAL)?;
             match socket.is_datagram() {
-                true => change_udp(socket, |options| options.hop_limit = limit),
-                false => change_tcp(socket, |options| options.hop_limit = limit),
+                true => change_udp(socket, &|options| options.hop_limit = limit),
+                false => change_tcp(socket, &|options| options.hop_limit = limit),
             }
         }
         // A TCP listener on the wildcard address takes every destination anyway.
         (libc::IPPROTO_IP, libc::IP_TRANSPARENT) | (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT) => {
             match socket.is_datagram() {
-                true => change_udp(socket, |options| options.transparent = on),
+                true => change_udp(socket, &|options| options.transparent = on),
                 false => Ok(()),
             }
         }
