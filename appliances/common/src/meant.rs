@@ -4,7 +4,6 @@
 //! *Threats.* What is read is a client's: bounded in bytes and, by who calls, in time. A request whose
 //! host is ambiguous has none. Nothing is answered before somebody has decided.
 
-use std::fmt;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -45,7 +44,7 @@ impl Meant {
 }
 
 /// Who may take on what was meant for others.
-pub trait Others: fmt::Debug + Send + Sync {
+pub trait Others: Send + Sync {
     /// Takes a connection, to carry it to its end; or gives it back, and it is treated as nobody's.
     ///
     /// # Errors
