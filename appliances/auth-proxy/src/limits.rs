@@ -89,10 +89,17 @@ pub const CARRIED_STALL_TIME_MAX: Duration = Duration::from_secs(20);
 pub const FREE_KNOWN_TIME_MAX: Duration = Duration::from_secs(5);
 /// Between questions for free services: the list may change faster than it is of use.
 pub const FREE_PAUSE: Duration = Duration::from_millis(100);
-/// After a question for free services without an answer.
-pub const FREE_RETRY_TIME: Duration = Duration::from_millis(500);
-const _: () = assert!(2 * FREE_RETRY_TIME.as_millis() < FREE_KNOWN_TIME_MAX.as_millis());
-/// How often that time doubles while the host refuses to say: up to half a minute.
-pub const FREE_DOUBLINGS_MAX: u32 = 6;
+/// After a question for free services without an answer; it doubles with each further one. Before the host
+/// has believed who asks, it refuses, and that is over within moments.
+pub const FREE_RETRY_TIME_MIN: Duration = Duration::from_millis(50);
+/// How often it doubles while the host is away, who may be back at any moment.
+pub const FREE_DOUBLINGS_AWAY_MAX: u32 = 3;
+/// How often it doubles while the host refuses: a token that lacks the right lacks it for longer than half a
+/// minute.
+pub const FREE_DOUBLINGS_REFUSED_MAX: u32 = 9;
+const _: () = assert!(
+    2 * (FREE_RETRY_TIME_MIN.as_millis() << FREE_DOUBLINGS_AWAY_MAX)
+        < FREE_KNOWN_TIME_MAX.as_millis()
+);
 /// Free services that have figures of their own; the others share one.
 pub const SERVICES_COUNTED_MAX: usize = 128;

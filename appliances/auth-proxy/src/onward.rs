@@ -34,8 +34,9 @@ use tokio::time::{interval, sleep, timeout};
 use crate::free::{Known, Service, Services};
 use crate::limits::{
     CARRIED_BUFFER_BYTES, CARRIED_BYTES, CARRIED_LOOK_TIME, CARRIED_MAX, CARRIED_PER_CLIENT_MAX,
-    CARRIED_SILENT_LOOKS_MAX, CARRIED_STALL_TIME_MAX, FREE_DOUBLINGS_MAX, FREE_PAUSE,
-    FREE_RETRY_TIME, SERVICE_CONNECT_TIME_MAX, SERVICES_COUNTED_MAX,
+    CARRIED_SILENT_LOOKS_MAX, CARRIED_STALL_TIME_MAX, FREE_DOUBLINGS_AWAY_MAX,
+    FREE_DOUBLINGS_REFUSED_MAX, FREE_PAUSE, FREE_RETRY_TIME_MIN, SERVICE_CONNECT_TIME_MAX,
+    SERVICES_COUNTED_MAX,
 };
 use crate::refusal::Refused;
 
@@ -82,7 +83,7 @@ impl Onward {
     }
 
     async fn ask(&self, metadata: &Metadata, log: &Log) {
-        let mut refused = 0;
+        let mut failed: u32 = 0;
         loop {
             let known = self.0.known.borrow().services.version.clone();
             let path = match known.is_empty() {
@@ -105,17 +106,20 @@ impl Onward {
                         known.hear(services, now);
                         true
                     });
-                    refused = 0;
+                    failed = 0;
                     FREE_PAUSE
                 }
                 Err(error) => {
                     log.often(format_args!("what is free is not known: {error}"), &[]);
-                    // Who is away may be back soon; a token that lacks the right lacks it for longer.
-                    refused = match error {
-                        AskError::Refused(status, _) if status.is_client_error() => refused + 1,
-                        _ => 0,
+                    let doublings = match error {
+                        AskError::Refused(status, _) if status.is_client_error() => {
+                            FREE_DOUBLINGS_REFUSED_MAX
+                        }
+                        _ => FREE_DOUBLINGS_AWAY_MAX,
                     };
-                    FREE_RETRY_TIME * (1 << refused.min(FREE_DOUBLINGS_MAX))
+                    let pause = FREE_RETRY_TIME_MIN * (1 << failed.min(doublings));
+                    failed = failed.saturating_add(1);
+                    pause
                 }
             };
             sleep(pause).await;

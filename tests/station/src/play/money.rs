@@ -62,7 +62,10 @@ pub(super) fn price(station: &mut Station<'_>) -> Result<String> {
     let named = |station: &Station<'_>| -> Result<[u16; 2]> {
         Ok(elsewhere::asks(station, two[1])?.map(|answer| answer.status))
     };
-    ensure!(named(station)? == [200, 200], "it is carried to the chat");
+    // The portal was started again a moment ago, and may not have heard yet what is free.
+    station.until("it is carried to the chat", || {
+        Ok(named(station)? == [200, 200])
+    })?;
     let held = station.hold(two[1], ORIGIN, "chat.example")?;
     let before = paid(station)?;
     let old = station.chat.application(&station.operator)?;
