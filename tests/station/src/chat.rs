@@ -39,7 +39,8 @@ impl<'p> Chat<'p> {
         self.submitted += 1;
         let name = self.name();
         let rules = "[[speak]]\nprotocols = [\"arp\", \"dns\"]\n[[admit]]\nfrom = \"clients\"\n\
-                     to = { name = \"chat.example\", tcp = [80, 443] }\n";
+                     to = { name = \"chat.example\", tcp = [80, 443] }\n\
+                     [[serve]]\nas = \"edge.chat.example\"\ntcp = [443]\n";
         let manifest = format!(
             "name = \"{name}\"\npublisher = \"{}\"\nexpires = 9000-01-01T00:00:00Z\n{rules}\
              [bill]\naccount = \"chat\"\nfree-to-client = true\n",

@@ -101,6 +101,10 @@ permit (
 permit (principal in Group::"operator", action == Action::"serve", resource)
 when {{ context.name like "*.station.example" }};
 
+@id("edges")
+permit (principal in Group::"partners", action == Action::"serve", resource)
+when {{ context.name like "*.chat.example" }};
+
 @id("free-services")
 @price("{price}")
 permit (principal in Group::"partners", action == Action::"admit", resource)

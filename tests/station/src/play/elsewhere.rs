@@ -9,8 +9,11 @@ use site::ORIGIN;
 
 use super::money::paid_for_others as paid;
 use super::sessions::CHATTERS;
-use crate::crowd::{Answer, named, trusting};
+use crate::crowd::{Answer, named, tls, trusting};
 use crate::{CHAT, FILE_BYTES, Station};
+
+/// What the chat's publisher serves from the operator's own host.
+const EDGE: &str = "edge.chat.example";
 
 /// By HTTP and TLS, to an address that is somebody else's.
 fn both(station: &Station<'_>, client: u8, path: &str) -> [Value; 2] {
@@ -60,6 +63,9 @@ pub(super) fn carried(station: &mut Station<'_>) -> Result<String> {
         files.iter().all(|file| file.bytes == FILE_BYTES),
         "{files:?}"
     );
+    // What the publisher serves from this host is a domain's beside the portal.
+    let edge = station.one(tls(clients[0], ORIGIN, EDGE))?;
+    ensure!(edge.status == 200 && edge.bytes > 0, "its edge: {edge:?}");
     // Nobody is let in by a name: another's, a name below it, or at another port.
     for name in ["bank.example", "x.chat.example"] {
         let answer = station.one(named(clients[0], (ORIGIN, "/"), name))?;
