@@ -379,6 +379,7 @@ fn connect(victim: &mut Victim, input: &mut Input) {
 
 fn tcp_options(input: &mut Input) -> TcpOptions {
     let what = input.byte();
+    let sized = what & 128 != 0;
     TcpOptions {
         nodelay: what & 1 != 0,
         keep_alive_enabled: what & 2 != 0,
@@ -392,5 +393,7 @@ fn tcp_options(input: &mut Input) -> TcpOptions {
         reuse_port: what & 16 != 0,
         v6_only: what & 32 != 0,
         hop_limit: if what & 64 != 0 { input.byte() } else { 0 },
+        receive_max: if sized { input.short().into() } else { 0 },
+        send_max: if sized { input.short().into() } else { 0 },
     }
 }
