@@ -82,7 +82,7 @@ impl Connection {
         }
         self.advance_recovery(now, acked, in_flight);
         let outstanding = self.snd.una < self.snd.max;
-        self.retransmit_at = outstanding.then(|| now.after(self.rtt.timeout(0)));
+        self.retransmit_at = outstanding.then(|| now.after(self.rtt.timeout()));
         self.waiting_since = outstanding.then_some(now);
         if acked > data {
             self.fin_acknowledged(now, pool);
@@ -132,8 +132,10 @@ impl Connection {
                 self.waiting_since = None;
                 self.retries = self.retries.min(DATA_RETRIES / 2);
                 if window > 0 {
-                    self.retransmit_at = None;
                     self.retries = 0;
+                    if self.retransmit_at.take().is_some() {
+                        self.rtt.end_back_off();
+                    }
                 }
             }
         }

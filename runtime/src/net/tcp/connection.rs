@@ -538,7 +538,7 @@ impl Connection {
             _ => {
                 self.soft_error = Some(error);
                 // What could not leave at all has no timer yet that would try again.
-                let again = now.after(self.rtt.timeout(self.retries));
+                let again = now.after(self.rtt.timeout());
                 self.retransmit_at.get_or_insert(again);
                 return Outcome::default();
             }

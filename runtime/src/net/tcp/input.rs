@@ -71,6 +71,7 @@ impl Connection {
         if let Some((_, sent)) = self.snd.timed.take() {
             self.rtt.sample(now.since(sent));
         }
+        self.rtt.end_handshake();
         self.snd.una = ack;
         self.snd.nxt = self.snd.max;
         self.retransmit_at = None;

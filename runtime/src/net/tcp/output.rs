@@ -310,7 +310,7 @@ impl Connection {
         self.snd.last_sent = now;
         self.waiting_since.get_or_insert(now);
         if self.retransmit_at.is_none() || again {
-            self.retransmit_at = Some(now.after(self.rtt.timeout(self.retries)));
+            self.retransmit_at = Some(now.after(self.rtt.timeout()));
         }
     }
 
@@ -327,7 +327,7 @@ impl Connection {
     /// RFC 5681 §4.1.
     fn forget_idle_path(&mut self, now: Instant) {
         let quiet = self.snd.una == self.snd.max;
-        if quiet && self.snd.buffer.len() > 0 && now.since(self.snd.last_sent) > self.rtt.timeout(0)
+        if quiet && self.snd.buffer.len() > 0 && now.since(self.snd.last_sent) > self.rtt.timeout()
         {
             self.cubic.on_idle();
         }
@@ -338,7 +338,7 @@ impl Connection {
     fn arm_persist(&mut self, now: Instant) {
         let stuck = self.snd.una == self.snd.max && self.snd.buffer.len() > 0;
         if stuck && self.retransmit_at.is_none() && self.state.is_synchronized() {
-            self.retransmit_at = Some(now.after(self.rtt.timeout(self.retries)));
+            self.retransmit_at = Some(now.after(self.rtt.timeout()));
         }
     }
 

@@ -56,11 +56,12 @@ impl Connection {
         }
         let first = self.retries == 0;
         self.retries = self.retries.saturating_add(1);
+        self.rtt.back_off();
         if self.snd.una == self.snd.max {
             // The persist timer: the peer's window is closed.
             self.waiting_since.get_or_insert(now);
             self.probe = true;
-            self.retransmit_at = Some(now.after(self.rtt.timeout(self.retries)));
+            self.retransmit_at = Some(now.after(self.rtt.timeout()));
             return;
         }
         outcome.timed_out = true;

@@ -88,3 +88,26 @@ fn a_lost_tail_is_found_out_quickly() {
     });
     assert!(world.now.since(start) < SECOND / 2);
 }
+
+/// A path that has become longer than the timeout is found out: the timeout stays doubled until something that was
+/// sent once is measured, whatever answers to what was sent twice come meanwhile.
+#[test]
+fn a_path_grows_longer_than_the_timeout() {
+    let mut world = World::new("longer", Link::PERFECT, Capabilities::default());
+    let (client, server) = world.pair("10.0.0.2:80");
+    let mut received = Vec::new();
+    for round in 1..=10 {
+        world.send(0, client, b"warm");
+        world.run(10, |world| {
+            world.recv(1, server, &mut received);
+            received.len() == 4 * round
+        });
+        world.pass(100);
+    }
+    world.link.delay = SECOND / 2;
+    let data = world.random.bytes(400_000);
+    world.transfer(0, client, server, &data);
+    let counters = world.hosts[0].counters();
+    println!("{counters:?}");
+    assert!(counters.tcp_timeouts <= 6, "{}", counters.tcp_timeouts);
+}
