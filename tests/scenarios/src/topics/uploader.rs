@@ -288,7 +288,7 @@ fn boot<'e>(
         .variable("CONFIG", settings)
         .variable("HTTPS_ADDRESS", "off");
     launch.environment.extend(variables.iter().cloned());
-    edge.boot(launch, true, "uploader: http on")
+    edge.boot(launch, true, "uploader: status on")
 }
 
 /// Starts the origins; returns when they listen.
