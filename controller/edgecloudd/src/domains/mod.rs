@@ -10,12 +10,21 @@ mod xl;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 pub use process::Processes;
 pub use xl::Xl;
+
+/// A command that takes longer hangs, and is killed. The slowest, `xl create` on an emulated processor beside
+/// thirty others, takes half a minute.
+const COMMAND_LIMIT: Duration = Duration::from_secs(120);
+/// A command that only looks or flips a switch.
+const QUICK_LIMIT: Duration = Duration::from_secs(30);
+/// How often such a one is tried.
+const QUICK_ATTEMPTS: u32 = 3;
 
 /// The toolstack did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -95,9 +104,37 @@ async fn end_of_file(file: &std::path::Path, bytes_max: usize) -> std::io::Resul
 
 /// Runs a command to its end; what it wrote, or why not.
 async fn run(program: &str, arguments: &[&str]) -> Result<String, DomainsError> {
+    let done = run_within(COMMAND_LIMIT, program, arguments).await;
+    done.unwrap_or_else(|| Err(hangs(COMMAND_LIMIT, program, arguments)))
+}
+
+/// Runs a command that does no harm if it is done twice: again, if it hangs.
+async fn run_quick(program: &str, arguments: &[&str]) -> Result<String, DomainsError> {
+    for _ in 0..QUICK_ATTEMPTS {
+        if let Some(done) = run_within(QUICK_LIMIT, program, arguments).await {
+            return done;
+        }
+        let error = hangs(QUICK_LIMIT, program, arguments);
+        tracing::warn!(%error, "killed, and tried again");
+    }
+    Err(hangs(QUICK_LIMIT, program, arguments))
+}
+
+fn hangs(limit: Duration, program: &str, arguments: &[&str]) -> DomainsError {
+    let (words, seconds) = (arguments.join(" "), limit.as_secs());
+    DomainsError(format!("{program} {words}: not done within {seconds} s"))
+}
+
+/// None if its time was up; it is killed then.
+async fn run_within(
+    limit: Duration,
+    program: &str,
+    arguments: &[&str],
+) -> Option<Result<String, DomainsError>> {
     let mut command = tokio::process::Command::new(program);
     command.args(arguments).stdin(std::process::Stdio::null());
-    finish(command.kill_on_drop(true), program).await
+    let finished = finish(command.kill_on_drop(true), program);
+    tokio::time::timeout(limit, finished).await.ok()
 }
 
 async fn finish(
@@ -112,4 +149,21 @@ async fn finish(
         return Err(DomainsError(why));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_command_that_hangs_is_killed_and_told_of() {
+        let limit = Duration::from_millis(100);
+        let hanging = run_within(limit, "sleep", &["1000"]).await;
+        assert!(hanging.is_none());
+        let told = hangs(COMMAND_LIMIT, "xl", &["create", "a.cfg"]);
+        assert_eq!(told.to_string(), "xl create a.cfg: not done within 120 s");
+        let quick = run_quick("echo", &["done"]).await;
+        assert_eq!(quick.expect("echo"), "done\n");
+        assert!(run_quick("false", &[]).await.is_err());
+    }
 }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use super::xenstore::{self, SOCKET};
-use super::{Domains, DomainsError, Found, Spec, end_of_file, run};
+use super::{Domains, DomainsError, Found, Spec, end_of_file, run, run_quick};
 use crate::config::Mac;
 
 /// The template that images are rendered from, too.
@@ -82,7 +82,7 @@ impl Xl {
     /// Xen's number of a domain and its state's letters, as `xl list` shows them.
     async fn listed(name: &str) -> Option<(u32, String)> {
         // An error is a domain that is not there.
-        let listed = run("xl", &["list", name]).await.ok()?;
+        let listed = run_quick("xl", &["list", name]).await.ok()?;
         parse_list(&listed, name)
     }
 }
@@ -124,7 +124,9 @@ impl Domains for Xl {
         let written = std::fs::write(&file, self.configuration(spec));
         written.map_err(|error| DomainsError(format!("{}: {error}", file.display())))?;
         let path = file.display().to_string();
-        run("xl", &["create", "-p", "-q", &path]).await?;
+        // No xl that waits for the domain's end: the daemon does. That xl would be a fork of a process with
+        // threads, of which one in some hundreds hangs.
+        run("xl", &["create", "-e", "-p", "-q", &path]).await?;
         let Some((id, _)) = Xl::listed(&spec.name).await else {
             return Err(DomainsError(format!("{} is gone already", spec.name)));
         };
@@ -139,7 +141,7 @@ impl Domains for Xl {
     }
 
     async fn start(&self, spec: &Spec) -> Result<u32, DomainsError> {
-        run("xl", &["unpause", &spec.name]).await?;
+        run_quick("xl", &["unpause", &spec.name]).await?;
         let listed = Xl::listed(&spec.name).await;
         listed
             .map(|(id, _)| id)
@@ -182,7 +184,7 @@ impl Domains for Xl {
 
     async fn shutdown(&self, spec: &Spec, _: u32) {
         // Gone is what it should be.
-        let _ = run("xl", &["shutdown", &spec.name]).await;
+        let _ = run_quick("xl", &["shutdown", &spec.name]).await;
     }
 
     async fn destroy(&self, spec: &Spec) -> Result<(), DomainsError> {
