@@ -19,6 +19,8 @@ use bytes::Bytes;
 use edgecloud_appliance::metrics::Gauge;
 use http_body::{Frame, SizeHint};
 
+use crate::limits::JOINED_BYTES_MAX;
+
 /// Bytes of bodies that are in memory, wherever: stored, arriving, or displaced while somebody still reads
 /// them. Clones count together.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +68,20 @@ struct State {
     reading: usize,
     /// Who appends, and waits for readers.
     appending: Option<Waker>,
+}
+
+impl State {
+    /// Makes one piece of all. Readers have places, not pieces.
+    fn join(&mut self) {
+        if self.chunks.len() < 2 || self.gone > 0 {
+            return;
+        }
+        let mut joined = Vec::with_capacity(usize::try_from(self.length).unwrap_or(0));
+        for (_, chunk) in &self.chunks {
+            joined.extend_from_slice(chunk);
+        }
+        self.chunks = vec![(0, joined.into())];
+    }
 }
 
 /// How a body ended.
@@ -140,10 +156,14 @@ impl Body {
         .await
     }
 
-    /// Ends it; the first end counts.
+    /// Ends it; the first end counts. One that is whole and not large becomes one piece: each piece would be
+    /// a write to every client that is served from it.
     pub fn finish(&self, end: End) {
         let mut state = self.state();
         state.end.get_or_insert(end);
+        if end == End::Whole && state.length <= JOINED_BYTES_MAX {
+            state.join();
+        }
         wake(state);
     }
 
@@ -314,6 +334,20 @@ mod tests {
             Poll::Ready(Some(Ok(read))) => assert_eq!(read, bytes),
             other => panic!("{other:?} in place of {bytes:?}"),
         }
+    }
+
+    #[test]
+    fn a_whole_body_is_one_piece_to_those_who_come_later() {
+        let body = Arc::new(Body::default());
+        body.append(Bytes::from_static(b"abc"));
+        body.append(Bytes::from_static(b"de"));
+        let mut earlier = Reader::all(Arc::clone(&body), Some(6));
+        check_reads(&mut earlier, b"abc");
+        body.append(Bytes::from_static(b"f"));
+        body.finish(End::Whole);
+        check_reads(&mut earlier, b"def");
+        check_reads(&mut Reader::all(Arc::clone(&body), Some(6)), b"abcdef");
+        check_reads(&mut Reader::part(body, 1, Some(4)), b"bcd");
     }
 
     #[test]

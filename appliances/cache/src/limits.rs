@@ -44,6 +44,8 @@ pub const OUTGROWN_AHEAD: u64 = 1 << 20;
 /// Bytes of a slice of what is too large to be stored in one piece: some seconds of a film, so that little is
 /// fetched that nobody watches, and many times the request that it costs.
 pub const SLICE_BYTES: u64 = 1 << 20;
+/// Bytes of a body that is kept as one piece: more than this is written in some pieces anyway.
+pub const JOINED_BYTES_MAX: u64 = 256 << 10;
 /// How often a slice is asked for that broke off.
 pub const SLICE_TRIES: u32 = 3;
 /// Bytes of what is stored in slices: a film is smaller.
