@@ -22,6 +22,8 @@ pub(crate) const EXTENT_BYTES_MIN: usize = 64 << 10;
 pub(crate) const READ_BYTES: usize = 256 << 10;
 /// Writes of one body that wait for the disk.
 pub(crate) const WRITES_WAITING_MAX: usize = 2;
+/// Pieces of all uploads that were written and wait to be hashed; the thread that writes waits then.
+pub(crate) const HASHES_WAITING_MAX: usize = 4;
 /// What is written of all uploads before all of it is committed, whether anybody waits or not, so that a phone
 /// that loses its network loses little. Tests come to it sooner.
 pub(crate) const VOLATILE_BYTES_MAX: u64 = if cfg!(test) { 1 << 20 } else { 32 << 20 };

@@ -13,6 +13,7 @@
 
 mod committer;
 mod device;
+mod hashing;
 mod index;
 mod keeper;
 mod layout;

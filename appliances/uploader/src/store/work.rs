@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ring::digest::{Context, SHA256};
 
 use crate::limits::{EXTENT_BYTES_MAX, EXTENT_BYTES_MIN};
 use crate::store::StoreError;
 use crate::store::device::Device;
+use crate::store::hashing::{self, Hash, Hasher};
 use crate::store::layout::{BLOCK_BYTES, Layout};
 use crate::store::record::{Body, Digest, Extent};
 use crate::store::space::Space;
@@ -19,13 +21,7 @@ pub(super) struct Disk<'k> {
     pub(super) device: &'k dyn Device,
     pub(super) layout: &'k Layout,
     pub(super) space: &'k mut Space,
-}
-
-/// Over the first bytes of an upload.
-#[derive(Clone)]
-struct Hash {
-    context: Context,
-    bytes: u64,
+    pub(super) hasher: &'k Hasher,
 }
 
 /// Extents and what they hash to.
@@ -57,26 +53,11 @@ pub(super) struct Work {
     pub(super) is_held: bool,
 }
 
-impl Hash {
-    /// Adds what it has not of an extent: the first bytes of one that is written anew were in it before.
-    fn update(&mut self, extent: &Extent, bytes: &[u8]) {
-        if let Some(known) = self.bytes.checked_sub(extent.offset)
-            && let Some(new) = bytes.get(known as usize..)
-        {
-            self.context.update(new);
-            self.bytes = self.bytes.max(extent.end());
-        }
-    }
-}
-
 impl Work {
     /// Goes on with what is durable.
     pub(super) fn resume(length: Option<u64>, body: Option<&Body>) -> Work {
         let extents = body.map(|body| body.extents.clone()).unwrap_or_default();
-        let hash = extents.is_empty().then(|| Hash {
-            context: Context::new(&SHA256),
-            bytes: 0,
-        });
+        let hash = extents.is_empty().then(Hash::new);
         let mut work = Work {
             lease: 0,
             length,
@@ -126,7 +107,7 @@ impl Work {
     /// Takes bytes; how many of them were written.
     pub(super) fn append(
         &mut self,
-        mut bytes: &[u8],
+        mut bytes: Bytes,
         disk: &mut Disk<'_>,
     ) -> Result<u64, StoreError> {
         let end = self.offset() + bytes.len() as u64;
@@ -141,19 +122,17 @@ impl Work {
         }
         if !self.pending.is_empty() {
             let room = EXTENT_BYTES_MAX - self.pending.len();
-            let (first, rest) = bytes.split_at(bytes.len().min(room));
-            self.pending.extend_from_slice(first);
-            bytes = rest;
+            let first = bytes.split_to(bytes.len().min(room));
+            self.pending.extend_from_slice(&first);
             if self.pending.len() == EXTENT_BYTES_MAX {
                 self.write_pending(disk)?;
             }
         }
         while bytes.len() >= EXTENT_BYTES_MIN {
-            let (first, rest) = bytes.split_at(bytes.len().min(EXTENT_BYTES_MAX));
+            let first = bytes.split_to(bytes.len().min(EXTENT_BYTES_MAX));
             self.write(first, disk)?;
-            bytes = rest;
         }
-        self.pending.extend_from_slice(bytes);
+        self.pending.extend_from_slice(&bytes);
         Ok(self.written().saturating_sub(before))
     }
 
@@ -175,22 +154,23 @@ impl Work {
 
     /// Writes what is in no extent yet; how many bytes that were.
     pub(super) fn write_pending(&mut self, disk: &mut Disk<'_>) -> Result<u64, StoreError> {
-        let pending = std::mem::take(&mut self.pending);
-        self.write(&pending, disk)?;
-        Ok(pending.len() as u64)
+        let pending = Bytes::from(std::mem::take(&mut self.pending));
+        let length = pending.len() as u64;
+        self.write(pending, disk)?;
+        Ok(length)
     }
 
-    fn write(&mut self, mut bytes: &[u8], disk: &mut Disk<'_>) -> Result<(), StoreError> {
+    fn write(&mut self, mut bytes: Bytes, disk: &mut Disk<'_>) -> Result<(), StoreError> {
         while !bytes.is_empty() {
             let blocks = (bytes.len() as u64).div_ceil(BLOCK_BYTES);
             let run = self.take(blocks, disk.space)?;
             let room = (run.end - run.start) * BLOCK_BYTES;
-            let (first, rest) = bytes.split_at(bytes.len().min(room as usize));
+            let first = bytes.split_to(bytes.len().min(room as usize));
             let extent = Extent {
                 offset: self.written(),
                 block: run.start,
                 bytes: first.len() as u32,
-                checksum: crc32c::crc32c(first),
+                checksum: crc32c::crc32c(&first),
             };
             let place = disk.layout.place(run.start);
             let (whole, rest_of_it) = first.split_at(first.len() / BLOCK * BLOCK);
@@ -204,10 +184,9 @@ impl Work {
                 disk.device.write_at(place + whole.len() as u64, &block)?;
             }
             if let Some(hash) = &mut self.hash {
-                hash.update(&extent, first);
+                hash.update(extent.offset, &first, disk.hasher);
             }
             self.extents.push(extent);
-            bytes = rest;
         }
         Ok(())
     }
@@ -276,19 +255,14 @@ impl Work {
 
     /// The digest of a whole upload, from what came or, if some of it came long ago, from the disk.
     pub(super) fn digest(&self, disk: &Disk<'_>) -> Result<Digest, StoreError> {
-        let context = match &self.hash {
-            Some(hash) => hash.context.clone(),
-            None => {
-                let mut context = Context::new(&SHA256);
-                for extent in &self.extents {
-                    context.update(&read(disk.device, disk.layout, extent)?);
-                }
-                context
-            }
-        };
-        let mut digest = [0; 32];
-        digest.copy_from_slice(context.finish().as_ref());
-        Ok(Digest(digest))
+        if let Some(hash) = &self.hash {
+            return Ok(hash.digest());
+        }
+        let mut context = Context::new(&SHA256);
+        for extent in &self.extents {
+            context.update(&read(disk.device, disk.layout, extent)?);
+        }
+        Ok(hashing::finish(context))
     }
 
     pub(super) fn body(&self, id: crate::id::Id) -> Arc<Body> {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::id::Id;
 use crate::metadata::Metadata;
 use crate::store::keeper::{Keeper, Pending, lock, now_s};
@@ -117,12 +119,13 @@ impl Keeper {
         })
     }
 
-    pub(super) fn append(&mut self, id: Id, lease: u64, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn append(&mut self, id: Id, lease: u64, bytes: Bytes) -> Result<(), StoreError> {
         self.work(id, Some(lease))?;
         let mut disk = Disk {
             device: self.device.as_ref(),
             layout: &self.layout,
             space: &mut self.space,
+            hasher: &self.hasher,
         };
         let work = self.works.get_mut(&id).ok_or(StoreError::Unknown)?;
         match work.append(bytes, &mut disk) {

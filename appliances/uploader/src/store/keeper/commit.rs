@@ -48,6 +48,7 @@ impl Keeper {
                 device: self.device.as_ref(),
                 layout: &self.layout,
                 space: &mut self.space,
+                hasher: &self.hasher,
             };
             let Some(work) = self.works.get_mut(id) else {
                 continue;
@@ -230,6 +231,7 @@ impl Keeper {
             device: self.device.as_ref(),
             layout: &self.layout,
             space: &mut self.space,
+            hasher: &self.hasher,
         };
         let work = self.works.get(&id).ok_or(StoreError::Unknown)?;
         work.digest(&disk)

@@ -19,6 +19,7 @@ use crate::id::Id;
 use crate::limits::{GROUP_MAX, RECORD_BYTES_MAX, RECORD_SHARE};
 use crate::store::committer::{Commit, Committer};
 use crate::store::device::Device;
+use crate::store::hashing::Hasher;
 use crate::store::index::{Contents, Index};
 use crate::store::layout::Layout;
 use crate::store::ledger::Ledger;
@@ -36,6 +37,7 @@ pub(crate) struct Keeper {
     device: Arc<dyn Device>,
     layout: Layout,
     space: Space,
+    hasher: Hasher,
     ledger: Arc<Mutex<Ledger>>,
     works: HashMap<Id, Work>,
     lease: u64,
@@ -125,6 +127,7 @@ impl Keeper {
             device: Arc::clone(&device),
             layout,
             space: Space::of(layout.blocks),
+            hasher: Hasher::start().map_err(OpenError::Thread)?,
             ledger: Arc::default(),
             works: HashMap::new(),
             lease: 0,
@@ -283,7 +286,7 @@ impl Keeper {
                 bytes,
                 reply,
             } => {
-                let appended = self.append(id, lease, &bytes);
+                let appended = self.append(id, lease, bytes);
                 let _ = reply.send(appended);
             }
             Command::Finish {
