@@ -15,6 +15,7 @@ use crate::collapse::{Lead, Shared};
 use crate::directives::Directives;
 use crate::fetched::{self, Fetched};
 use crate::figures::Outcome;
+use crate::forgotten::Since;
 use crate::freshness::{Failure, Freshness, Timestamp, Verdict};
 use crate::hops;
 use crate::parts;
@@ -26,11 +27,11 @@ use crate::storable::{self, NotStored};
 use crate::store::Entry;
 use crate::validation;
 
-/// An answer on its way in: when it was asked for, how many purges there were before, and why.
+/// An answer on its way in: when it was asked for, what had been forgotten before, and why.
 #[derive(Clone, Copy)]
 struct Arrival {
     requested: Timestamp,
-    purges: u64,
+    since: Since,
     because: Forwarded,
 }
 
@@ -57,7 +58,7 @@ impl Cache {
         }
         let arrival = Arrival {
             requested: now(),
-            purges: question.share.purges(),
+            since: question.share.since(&question.key),
             because: match stale {
                 Some(_) => Forwarded::Stale,
                 None => Forwarded::Miss,
@@ -137,7 +138,7 @@ impl Cache {
         let (share, key) = (&question.share, &question.key);
         let may_stay = storable::forbidden(&Directives::of_response(&entry.headers));
         let stored = match may_stay {
-            Ok(()) => share.insert(key, &entry, arrival.purges),
+            Ok(()) => share.insert(key, &entry, arrival.since),
             Err(reason) => {
                 share.remove(key);
                 Err(reason)
@@ -185,7 +186,7 @@ impl Cache {
             .into_iter()
             .for_each(|piece| entry.body.append(piece));
         let entry = Arc::new(entry);
-        let stored = share.insert(&question.key, &entry, arrival.purges);
+        let stored = share.insert(&question.key, &entry, arrival.since);
         self.read_in(question, &entry, body, None);
         land(lead, stored);
         let status = CacheStatus::Forwarded {
@@ -229,7 +230,7 @@ impl Cache {
             // What the origin sends now is left; slices are asked for from the beginning.
             drop(body);
             let marker = Arc::new(marker);
-            let stored = share.insert(&question.key, &marker, arrival.purges);
+            let stored = share.insert(&question.key, &marker, arrival.since);
             land(lead, stored);
             let status = status(stored);
             return self
@@ -239,7 +240,7 @@ impl Cache {
         match fetched {
             Ok(Fetched { entry, digest }) => {
                 let entry = Arc::new(entry);
-                let stored = share.insert(&question.key, &entry, arrival.purges);
+                let stored = share.insert(&question.key, &entry, arrival.since);
                 land(lead, stored);
                 self.read_in(question, &entry, body, digest);
                 let response = as_fetched(&entry, question.asking(), status(stored));

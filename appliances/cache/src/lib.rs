@@ -29,6 +29,7 @@ mod disk;
 mod fetch;
 mod fetched;
 mod figures;
+mod forgotten;
 pub mod freshness;
 mod hops;
 pub mod invalidation;

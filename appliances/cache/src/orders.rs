@@ -1,7 +1,6 @@
 //! What a cache is told to do beside requests: forget, and fetch ahead.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, HeaderValue, Method, header};
 use http_body_util::BodyExt;
@@ -31,7 +30,7 @@ impl Share {
 
     /// Forgets what is in memory, and has nothing stored that was asked for before.
     fn forget(&self, ban: &Ban) -> usize {
-        self.purges.fetch_add(1, Ordering::Relaxed);
+        self.forgotten.purge();
         let means = |key: &str, headers: &HeaderMap| ban.means(key, headers);
         self.store.purge(means)
     }

@@ -345,9 +345,9 @@ impl Cache {
         let response = self.send(&question, question.headers.clone(), body).await?;
         if invalidation::invalidates(&question.method, response.status()) {
             let site = &question.site;
-            share.remove(&question.key);
+            share.invalidate(&question.key);
             for target in invalidation::also(&site.authority, &site.target, response.headers()) {
-                share.remove(&site.key_of(&target));
+                share.invalidate(&site.key_of(&target));
             }
         }
         Ok(self.forwarded(&question, response, NotStored::Method))

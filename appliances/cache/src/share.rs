@@ -7,7 +7,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use edgecloud_appliance::{Failure, Stage};
 use http::HeaderMap;
@@ -20,6 +19,7 @@ use crate::body::Live;
 use crate::collapse::Flights;
 use crate::disk::{Disk, Memory, Region, Regions};
 use crate::figures::Figures;
+use crate::forgotten::{Forgotten, Since};
 use crate::limits::REQUESTS_PER_CONNECTION;
 use crate::origin::{self, Origin, Upstream};
 use crate::refusal::Refused;
@@ -49,8 +49,8 @@ pub(crate) struct Share {
     pub(crate) memory_bytes: u64,
     /// Bytes of the largest response that is stored in one piece.
     pub(crate) object_bytes_max: u64,
-    /// Grows with each purge: what was asked for before one is not stored after it.
-    pub(crate) purges: AtomicU64,
+    /// What was asked for before a purge, or before its address became invalid, is not stored after it.
+    pub(crate) forgotten: Forgotten,
     /// Seats for requests that wait for the origin.
     waiting: Arc<Semaphore>,
 }
@@ -68,14 +68,14 @@ impl Share {
         self.live.bytes() + bytes > live_bytes_max(self.memory_bytes)
     }
 
-    /// Stores a response, unless there were more purges by now than when it was asked for.
+    /// Stores a response, unless it was forgotten since it was asked for.
     pub(crate) fn insert(
         &self,
         key: &Key,
         entry: &Arc<Entry>,
-        purges: u64,
+        since: Since,
     ) -> Result<(), NotStored> {
-        let may = || self.purges() == purges;
+        let may = || self.since(key) == since;
         match self.store.insert_if(key, Arc::clone(entry), may) {
             true => Ok(()),
             false => Err(NotStored::Purged),
@@ -84,9 +84,9 @@ impl Share {
 
     /// Brings a response from the disk into memory.
     pub(crate) async fn warm(&self, key: &Key, request: &HeaderMap) -> Option<Arc<Entry>> {
-        let purges = self.purges();
+        let since = self.since(key);
         let entry = self.disk.as_ref()?.load(key, request).await?;
-        self.insert(key, &entry, purges).ok()?;
+        self.insert(key, &entry, since).ok()?;
         Some(entry)
     }
 
@@ -98,9 +98,15 @@ impl Share {
         }
     }
 
-    /// A number that each purge makes larger.
-    pub(crate) fn purges(&self) -> u64 {
-        self.purges.load(Ordering::Relaxed)
+    /// Removes an address whose answers are not true any more; what is under way for it is not stored.
+    pub(crate) fn invalidate(&self, key: &Key) {
+        self.forgotten.invalidate(key);
+        self.remove(key);
+    }
+
+    /// What a load for an address that begins now has to show when it is stored.
+    pub(crate) fn since(&self, key: &Key) -> Since {
+        self.forgotten.now(key)
     }
 
     /// Whether a publisher purges here at all.
@@ -262,7 +268,7 @@ fn share(plan: Plan<'_>, stage: &Stage<Own>) -> Result<Share, Failure> {
         memory_bytes,
         // Several must fit, or one would empty the part.
         object_bytes_max: object_bytes.min(memory_bytes / 4),
-        purges: AtomicU64::new(0),
+        forgotten: Forgotten::default(),
         waiting: Arc::new(Semaphore::new(plan.seats)),
     })
 }
@@ -286,7 +292,7 @@ impl Share {
             live: Live::default(),
             memory_bytes,
             object_bytes_max: memory_bytes / 4,
-            purges: AtomicU64::new(0),
+            forgotten: Forgotten::default(),
             waiting: Arc::new(Semaphore::new(1)),
         }
     }

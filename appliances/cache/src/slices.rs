@@ -198,7 +198,7 @@ impl Of {
         question.method = Method::GET;
         let range = format!("bytes={}-{}", slice.part.first, slice.part.last);
         parts::ask_for(&mut question.headers, &range, tag);
-        let (requested, purges) = (now(), share.purges());
+        let (requested, since) = (now(), share.since(key));
         let headers = question.headers.clone();
         let sent = cache.send(&question, headers, Outgoing::empty()).await;
         let (head, body): (Parts, Incoming) = sent.ok()?.into_parts();
@@ -214,7 +214,7 @@ impl Of {
         let entry = Arc::new(entry);
         if !share.is_crowded_by(slice.bytes()) {
             // What was purged meanwhile goes to those who asked for it, and to nobody else.
-            let _ = share.insert(key, &entry, purges);
+            let _ = share.insert(key, &entry, since);
         }
         let filling = fetched::Filling {
             share: Arc::clone(share),

@@ -256,6 +256,32 @@ fn what_is_purged_while_it_is_read_stays_away() {
     }
 }
 
+/// A POST is answered while the disk is being asked.
+#[test]
+fn what_becomes_invalid_while_it_is_read_stays_away() {
+    let mut volume = open(&disk());
+    volume.keep("k", &response(1, 10)).expect("kept");
+    let (disk, asked) = unattended(&volume);
+    let share = Share::of_memory(1 << 20, Some(disk));
+    let (key, request) = (Key::from("k"), HeaderMap::new());
+    let mut context = Context::from_waker(Waker::noop());
+    let mut warming = pin!(share.warm(&key, &request));
+    assert!(warming.as_mut().poll(&mut context).is_pending());
+    share.invalidate(&key);
+    let work = asked.try_recv().expect("it is asked");
+    perform(&mut volume, work, &AtomicUsize::new(0), &memory(1 << 20)).expect("it is done");
+    assert!(matches!(
+        warming.as_mut().poll(&mut context),
+        Poll::Ready(None)
+    ));
+    assert!(share.store.find(&key, &request, None).is_none());
+    // What is asked for afterwards is stored.
+    let entry = Arc::new(response(1, 10));
+    share
+        .insert(&key, &entry, share.since(&key))
+        .expect("stored");
+}
+
 /// One piece of work follows on the other, so that the thread never waits.
 #[test]
 fn the_index_is_written_while_there_is_much_to_do() {
