@@ -95,6 +95,9 @@ pub fn router(stage: &Stage<Own>) -> Result<Router, StartFailure> {
         refusals: stage.refusals::<Refused>(),
     });
     stage.pages.show(operator::pages(Arc::clone(&cache)));
+    let sites = Arc::clone(&cache);
+    let choose = move |site: &str| sites.shares.certificate(site);
+    stage.certificates.choose_by(choose);
     let ahead = stage.settings.prefetch.clone();
     if !ahead.is_empty() {
         cache.prefetch(ahead).map_err(|_| NO_PREFETCH)?;

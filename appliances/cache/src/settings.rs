@@ -18,6 +18,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
+use edgecloud_appliance::Served;
 use http::uri::{Authority, Scheme, Uri};
 use rustls::pki_types::ServerName;
 use serde::{Deserialize, Deserializer, de::Error};
@@ -79,6 +80,9 @@ pub struct Publisher {
     /// As [`Own::origin_ca`].
     #[serde(default)]
     pub origin_ca: Option<String>,
+    /// What clients who ask for its sites by TLS are served, in place of the appliance's own.
+    #[serde(default)]
+    pub tls: Option<Served>,
     /// Mebibytes of the cache's memory that are for its responses alone.
     pub memory_mib: u32,
     /// Mebibytes of the disk that are for its responses alone.

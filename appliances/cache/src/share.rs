@@ -8,7 +8,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use edgecloud_appliance::{Failure, Stage};
+use edgecloud_appliance::{Failure, Served, Stage};
 use http::HeaderMap;
 use http::uri::Authority;
 use sha2::{Digest, Sha256};
@@ -39,6 +39,7 @@ pub(crate) struct Share {
     /// Where its requests go; None: to whom the client meant.
     pub(crate) upstream: Option<Upstream>,
     token: Option<TokenDigest>,
+    certificate: Option<Served>,
     pub(crate) store: Arc<Store>,
     pub(crate) disk: Option<Disk>,
     pub(crate) flights: Flights,
@@ -216,6 +217,12 @@ impl Shares {
         of_publisher.or(self.rest.as_ref())
     }
 
+    /// The certificate of whose site a client asks for, if it has one.
+    pub(crate) fn certificate(&self, site: &str) -> Option<Served> {
+        let of_publisher = self.publishers.iter().find(|share| share.has_site(site));
+        of_publisher?.certificate.clone()
+    }
+
     /// All of them, publishers first.
     pub(crate) fn each(&self) -> impl Iterator<Item = &Arc<Share>> {
         self.publishers.iter().chain(&self.rest)
@@ -259,6 +266,7 @@ fn share(plan: Plan<'_>, stage: &Stage<Own>) -> Result<Share, Failure> {
         addresses: publisher.map_or_else(Vec::new, |publisher| publisher.addresses.clone()),
         upstream: plan.upstream,
         token: publisher.and_then(|publisher| publisher.purge_token_sha256),
+        certificate: publisher.and_then(|publisher| publisher.tls.clone()),
         store: Arc::new(Store::new(memory_bytes)),
         disk,
         flights: Flights::default(),
@@ -284,6 +292,7 @@ impl Share {
             addresses: Vec::new(),
             upstream: None,
             token: None,
+            certificate: None,
             store: Arc::new(Store::new(memory_bytes)),
             disk,
             flights: Flights::default(),

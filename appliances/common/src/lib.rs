@@ -44,6 +44,7 @@ pub mod settings;
 mod stage;
 
 pub use beside::Beside;
+pub use certificate::{Certificates, Served};
 pub use connection::Ends;
 pub use drain::Drain;
 pub use log::Log;

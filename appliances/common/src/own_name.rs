@@ -144,7 +144,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::certificate::Certificate;
+    use crate::certificate::{Certificate, Certificates};
     use crate::settings::Identity;
 
     /// A ClientHello of rustls for a name.
@@ -191,8 +191,9 @@ mod tests {
 
     fn acceptor() -> TlsAcceptor {
         let names = vec!["portal.example".to_owned()];
-        let certificate = Certificate::of(Identity::SelfSigned { names }).expect("one of its own");
-        TlsAcceptor::from(certificate.config)
+        let identity = Identity::SelfSigned { names };
+        let certificate = Certificate::of(identity, Certificates::default());
+        TlsAcceptor::from(certificate.expect("one of its own").config)
     }
 
     fn portal() -> Own {

@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::beside::Beside;
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, Certificates};
 use crate::connection::{self, Server};
 use crate::drain::Drain;
 use crate::figures::Figures;
@@ -84,8 +84,9 @@ where
     let settings = environment.settings(log.name(), &document).map_err(bad)?;
     let Settings { common, service } = settings;
     let (drain_time, connections_max) = (common.drain_time, common.connections_max);
-    let certificate =
-        Certificate::of(common.identity).map_err(|error| End::Settings(error.into()))?;
+    let certificates = Certificates::default();
+    let certificate = Certificate::of(common.identity, certificates.clone());
+    let certificate = certificate.map_err(|error| End::Settings(error.into()))?;
     let places = Places::bind(&common.addresses).map_err(failure)?;
     places.tell(&log, &certificate).map_err(failure)?;
 
@@ -102,6 +103,7 @@ where
         pages: Pages::default(),
         metadata: controller.as_ref().map(Metadata::of),
         own_name: OwnName::default(),
+        certificates,
         beside: Beside::new(log.clone(), drain.clone(), Arc::clone(&certificate.config)),
         reads: Reads::default(),
     };

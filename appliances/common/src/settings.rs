@@ -351,15 +351,24 @@ fn identity(
         (Some(_), None, _) => half("TLS_CERTIFICATE", "TLS_KEY"),
         (None, Some(_), _) => half("TLS_KEY", "TLS_CERTIFICATE"),
         (Some(_), Some(_), Some(_)) => Err(SettingsError::NamesAndCertificate),
-        (Some(certificate), Some(key), None) => Ok(Identity::Given {
-            chain: chain(&certificate)?,
-            key: PrivateKeyDer::from_pem_slice(key.as_bytes())
-                .map_err(|_| SettingsError::NoPem("TLS_KEY"))?,
-        }),
+        (Some(certificate), Some(key), None) => {
+            let (chain, key) = given(&certificate, &key)?;
+            Ok(Identity::Given { chain, key })
+        }
         (None, None, names) => Ok(Identity::SelfSigned {
             names: names.unwrap_or_else(|| vec![format!("{appliance}.edge.example")]),
         }),
     }
+}
+
+/// A chain and its first certificate's key, of PEM.
+pub(crate) fn given(
+    certificate: &str,
+    key: &str,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), SettingsError> {
+    let chain = chain(certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes());
+    Ok((chain, key.map_err(|_| SettingsError::NoPem("TLS_KEY"))?))
 }
 
 fn chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, SettingsError> {

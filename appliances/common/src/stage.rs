@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 
 use crate::beside::Beside;
+use crate::certificate::Certificates;
 use crate::drain::Drain;
 use crate::limits::HEAD_BYTES_MAX;
 use crate::log::Log;
@@ -44,6 +45,8 @@ pub struct Stage<T> {
     pub metadata: Option<Metadata>,
     /// The only name that clients are served for, if it sets one; and who takes on what is not for it.
     pub own_name: OwnName,
+    /// Certificates that clients are served beside the appliance's own.
+    pub certificates: Certificates,
     /// Listeners beside those for clients.
     pub beside: Beside,
     /// How much of a body is read at once.

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use sha2::{Digest, Sha256};
 
-use super::tls::secure;
+use super::tls::{secure, secure_for};
 use super::world::{FRESH, World, accepted, all};
 
 const TOKEN: &str = "tv-token-that-nobody-guesses";
@@ -64,6 +64,44 @@ fn fill(world: &World, photos: &TcpListener) {
     let client = ask(world, "photos.example", "/a");
     answer(photos, &FRESH.replace("ETag", "Cache-Tag: news\r\nETag"));
     all(client);
+}
+
+/// A name's certificate: what is served, and the publisher's line of settings.
+fn identity(name: &str) -> (Vec<u8>, String) {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    let (pem, key) = (certificate.pem(), key.serialize_pem());
+    let line = format!("tls = {{ certificate = '''{pem}''', key = '''{key}''' }}");
+    (certificate.der().to_vec(), line)
+}
+
+#[test]
+fn clients_are_served_the_certificate_of_whose_site_they_ask_for() {
+    let origin = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let to = format!("origin = '{}'", origin.local_addr().expect("an address"));
+    let (tv, its) = identity("tv.example");
+    let publishers = format!(
+        "[[service.publishers]]\nname = 'tv'\nsites = ['tv.example', '*.tv.example']\n{to}\nmemory-mib = 4\n\
+         {its}\n[[service.publishers]]\nname = 'photos'\nsites = ['photos.example']\n{to}\nmemory-mib = 4"
+    );
+    let addresses = "http = '127.0.0.1:0'\nhttps = '127.0.0.1:0'";
+    let world = World::run(origin, addresses, &publishers);
+    let served = |name| {
+        let mut client = secure_for(&world.https, name);
+        while client.conn.is_handshaking() {
+            client
+                .conn
+                .complete_io(&mut client.sock)
+                .expect("hands are shaken");
+        }
+        client.conn.peer_certificates().expect("one")[0].to_vec()
+    };
+    assert_eq!(served("tv.example"), tv);
+    assert_eq!(served("www.TV.example"), tv);
+    let own = served("photos.example");
+    assert_ne!(own, tv);
+    assert_eq!(served("eviltv.example"), own);
 }
 
 #[test]

@@ -119,6 +119,14 @@ fn an_interception_with_tls_goes_on_with_tls() {
 
 /// A connection with TLS to a cache, whatever its certificate: that is another test's.
 pub(super) fn secure(address: &str) -> StreamOwned<ClientConnection, TcpStream> {
+    secure_for(address, "a.example")
+}
+
+/// The same, of a client who asks for a name.
+pub(super) fn secure_for(
+    address: &str,
+    name: &'static str,
+) -> StreamOwned<ClientConnection, TcpStream> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -126,7 +134,7 @@ pub(super) fn secure(address: &str) -> StreamOwned<ClientConnection, TcpStream> 
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
         .with_no_client_auth();
-    let name = "a.example".try_into().expect("a name");
+    let name = name.try_into().expect("a name");
     let connection = ClientConnection::new(Arc::new(config), name).expect("a connection");
     let stream = TcpStream::connect(address).expect("a connection");
     StreamOwned::new(connection, stream)
