@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 /// Programs, and the packages they are in.
-const PROGRAMS: [(&str, &str); 20] = [
+const PROGRAMS: [(&str, &str); 21] = [
     ("python3", "python3"),
     ("nmap", "nmap"),
     ("dig", "bind9-dnsutils"),
@@ -25,6 +25,7 @@ const PROGRAMS: [(&str, &str); 20] = [
     ("node", "nodejs"),
     ("npm", "npm"),
     ("nginx", "nginx-light"),
+    ("h2load", "nghttp2-client"),
     ("curl", "curl"),
     ("chromium", "chromium"),
     ("tc", "iproute2"),

@@ -1,5 +1,5 @@
 //! A cache that two publishers share: an origin with TLS and one on IPv6, a film in slices, HTTP/2 in, and purges by
-//! a publisher.
+//! a publisher; h2load among its clients.
 
 use anyhow::{Result, ensure};
 
@@ -21,31 +21,46 @@ http {
 /// Larger than the largest object of its publisher, and no multiple of a slice.
 const FILM_BYTES: u32 = 4_500_000;
 const SLICES: usize = 5;
+/// Of h2load.
+const REQUESTS: u32 = 1000;
 
 pub(super) fn shared(edge: &Edge<'_>) -> Result<()> {
     edge.shell(&format!(
         "set -e; mkdir tv photos; head -c {FILM_BYTES} /dev/urandom >tv/film; echo news >tv/news; echo photo >photos/a
          umask 077; openssl rand -hex 32 | tr -d '\\n' >token
          {{ printf 'Authorization: Bearer '; cat token; }} >authorization; echo 'Authorization: Bearer x' >wrong
-         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -keyout tls.key -out tls.pem \
-         -subj /CN=tv -addext subjectAltName=DNS:origin.tv.example -addext basicConstraints=critical,CA:FALSE 2>&1"
+         certify() {{
+             openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -keyout $1.key -out $1.pem \
+             -subj /CN=tv -addext subjectAltName=DNS:$2 -addext basicConstraints=critical,CA:FALSE 2>&1
+         }}
+         certify tls origin.tv.example; certify site tv.example"
     ))?;
     nginx::start(edge, CONFIGURATION)?;
-    let ca = edge.shell("cat tls.pem")?.replace('\n', "\\n");
+    let pem = |file: &str| -> Result<String> {
+        Ok(edge.shell(&format!("cat {file}"))?.replace('\n', "\\n"))
+    };
+    let (ca, certificate, key) = (pem("tls.pem")?, pem("site.pem")?, pem("site.key")?);
     let digest = edge.shell("sha256sum <token | cut -d' ' -f1")?;
     let _cache = super::start(
         edge,
         &format!(
             "memory-mib = 12, publishers = [\
          {{name = \"tv\", sites = [\"tv.example\"], memory-mib = 8, purge-token-sha256 = \"{digest}\", \
-         origin = \"https://{ORIGIN}\", origin-name = \"origin.tv.example\", origin-ca = \"{ca}\"}}, \
+         origin = \"https://{ORIGIN}\", origin-name = \"origin.tv.example\", origin-ca = \"{ca}\", \
+         tls = {{certificate = \"{certificate}\", key = \"{key}\"}}}}, \
          {{name = \"photos\", sites = [\"photos.example\"], memory-mib = 4, origin = \"http://{ORIGIN_V6}\"}}]"
         ),
     )?;
     film(edge)?;
     for how in ["fwd=uri-miss; stored", "edgecloud; hit"] {
-        // With TLS, and HTTP/2 in it.
-        let said = ask(edge, "-k --http2", "https", APPLIANCE, "tv.example/news")?;
+        // With TLS by the publisher's own certificate, and HTTP/2 in it.
+        let said = ask(
+            edge,
+            "--cacert site.pem --http2",
+            "https",
+            APPLIANCE,
+            "tv.example/news",
+        )?;
         ensure!(
             said.contains(how) && said.ends_with("HTTP/2 news"),
             "{said}"
@@ -58,7 +73,23 @@ pub(super) fn shared(edge: &Edge<'_>) -> Result<()> {
     }
     let said = ask(edge, "", "http", APPLIANCE, "other.example/")?;
     ensure!(said.starts_with("421"), "a stranger's site: {said}");
+    load(edge)?;
     purge(edge)
+}
+
+/// Ten connections of HTTP/2 with ten requests at once, each answered.
+fn load(edge: &Edge<'_>) -> Result<()> {
+    let said = edge.viewer(&format!(
+        "h2load -n {REQUESTS} -c 10 -m 10 --connect-to={APPLIANCE}:443 https://tv.example/news"
+    ))?;
+    for expected in [
+        format!("{REQUESTS} succeeded, 0 failed, 0 errored, 0 timeout"),
+        format!("{REQUESTS} 2xx, 0 3xx, 0 4xx, 0 5xx"),
+        "Application protocol: h2".to_owned(),
+    ] {
+        ensure!(said.contains(&expected), "no {expected:?}:\n{said}");
+    }
+    Ok(())
 }
 
 /// A film comes whole, its slices cross the backhaul once, and a viewer who jumps gets what is stored.
