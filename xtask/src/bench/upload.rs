@@ -113,11 +113,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 impl Load {
     /// Uploads all of it, and takes it back, which is not timed; megabytes a second.
     fn put(&self, address: &str, round: u16) -> Result<f64> {
+        // A client has its photograph before it begins: what it takes to make one is no server's time.
+        let clients: Result<Vec<Client>> = (0..self.at_once)
+            .map(|number| self.client(address, number))
+            .collect();
+        let clients = clients?;
         let began = Instant::now();
         let uploaded = std::thread::scope(|scope| -> Result<Vec<String>> {
-            let client = |number| move || self.client(address, round, number);
-            let clients: Vec<_> = (0..self.at_once)
-                .map(|number| scope.spawn(client(number)))
+            let clients: Vec<_> = clients
+                .into_iter()
+                .map(|client| scope.spawn(move || client.upload_all(self, round)))
                 .collect();
             let mut paths = Vec::new();
             for client in clients {
@@ -135,16 +140,33 @@ impl Load {
         Ok((self.bytes * self.uploads) as f64 / 1e6 / seconds)
     }
 
-    /// One client's part of the uploads, one after the other on one connection.
-    fn client(&self, address: &str, round: u16, number: usize) -> Result<Vec<String>> {
-        let mut connection = Connection::to(address)?;
-        let mut body = vec![0x5a; self.bytes];
+    fn client(&self, address: &str, number: usize) -> Result<Client> {
+        Ok(Client {
+            connection: Connection::to(address)?,
+            address: address.to_owned(),
+            body: vec![0x5a; self.bytes],
+            number,
+        })
+    }
+}
+
+/// One of those who upload, with what it sends.
+struct Client {
+    connection: Connection,
+    address: String,
+    body: Vec<u8>,
+    number: usize,
+}
+
+impl Client {
+    /// Its part of the uploads, one after the other on one connection.
+    fn upload_all(mut self, load: &Load, round: u16) -> Result<Vec<String>> {
         let mut paths = Vec::new();
-        for upload in (number..self.uploads).step_by(self.at_once) {
+        for upload in (self.number..load.uploads).step_by(load.at_once) {
             // No two are equal: what is there already would not be written again.
-            let mark = format!("{address} {round} {upload} {}", self.bytes);
-            body[..mark.len()].copy_from_slice(mark.as_bytes());
-            paths.push(connection.upload(&body)?);
+            let mark = format!("{} {round} {upload} {}", self.address, load.bytes);
+            self.body[..mark.len()].copy_from_slice(mark.as_bytes());
+            paths.push(self.connection.upload(&self.body)?);
         }
         Ok(paths)
     }
