@@ -6,6 +6,7 @@ mod crashes;
 mod elsewhere;
 mod money;
 mod sessions;
+mod tunnel;
 
 use anyhow::{Context as _, Result};
 
@@ -14,7 +15,7 @@ use crate::Station;
 /// What happens, step by step.
 type Step = fn(&mut Station<'_>) -> Result<String>;
 
-const STEPS: [(&str, Step); 14] = [
+const STEPS: [(&str, Step); 15] = [
     (
         "a device that arrives is told where the portal is",
         arrival::told_by_dhcp,
@@ -43,6 +44,10 @@ const STEPS: [(&str, Step); 14] = [
     (
         "guessing is bounded, and keeps nobody else from logging in",
         cheats::guesses,
+    ),
+    (
+        "a tunnel through names starves, and its owner still chats",
+        tunnel::starves,
     ),
     ("quotas run out, and who logs out is out", sessions::quotas),
     (
