@@ -6,6 +6,7 @@
 //! dom0. The time from `xl create` to the first response is taken by the agent in dom0, which asks until
 //! it is answered.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -111,7 +112,7 @@ impl Bench<'_> {
         if let Err(error) = domain.wait_for_console("web: listening", SMALL_LIMIT) {
             return Ok(Some(format!("{error:#}")));
         }
-        let load = self.wrk(OURS)?;
+        let load = self.wrk(OURS, || Ok(()))?;
         Ok(match load.per_second > 0.0 && load.trouble.is_empty() {
             true => None,
             false => Some(format!("{}/s; {}", load.per_second, load.trouble)),
@@ -139,16 +140,20 @@ impl Bench<'_> {
     }
 
     fn requests(&self, rounds: u16) -> Result<()> {
-        let guests = [("web", &self.ours, OURS), ("nginx", &self.linux, LINUX)];
-        let mut domains = Vec::new();
-        for (name, config, place) in guests {
-            let (_, domain) = self.site.time_to_answer(name, config, place)?;
-            domains.push(domain);
-        }
+        let (_, _ours) = self.site.time_to_answer("web", &self.ours, OURS)?;
+        let peer = RefCell::new(None);
+        // The peer's kernel may die of what [`Site::time_to_answer`] tells of.
+        let revive = || {
+            drop(peer.take());
+            let (_, domain) = self.site.time_to_answer("nginx", &self.linux, LINUX)?;
+            peer.replace(Some(domain));
+            Ok(())
+        };
+        revive()?;
         let (mut ours, mut linux) = (Vec::new(), Vec::new());
         for round in 1..=rounds {
-            ours.push(self.requests_of(OURS)?);
-            linux.push(self.requests_of(LINUX)?);
+            ours.push(self.requests_of(OURS, || Ok(()))?);
+            linux.push(self.requests_of(LINUX, revive)?);
             let at = usize::from(round) - 1;
             eprintln!(
                 "requests, round {round} of {rounds}: ours {:.0}/s, nginx {:.0}/s",
@@ -159,19 +164,19 @@ impl Bench<'_> {
         Figure::of_rounds(Better::Higher, name, &ours, (NGINX_NAME, &linux)).print()
     }
 
-    fn requests_of(&self, place: Place) -> Result<f64> {
-        let load = self.wrk(place)?;
+    fn requests_of(&self, place: Place, revive: impl Fn() -> Result<()>) -> Result<f64> {
+        let load = self.wrk(place, revive)?;
         ensure!(load.trouble.is_empty(), "wrk says: {}", load.trouble);
         Ok(load.per_second)
     }
 
-    fn wrk(&self, place: Place) -> Result<Load> {
+    fn wrk(&self, place: Place, revive: impl Fn() -> Result<()>) -> Result<Load> {
         let (seconds, address) = (self.seconds, place.address);
         let command = format!(
             "wrk --threads 1 --connections {CONNECTIONS} --duration {seconds}s --timeout 10s \
              http://{address}/bytes/1024"
         );
-        let said = self.site.measure(&command, seconds);
+        let said = self.site.measure_reviving(&command, seconds, revive);
         // It fails if it cannot connect at all.
         said.map_or_else(
             |error| {
