@@ -49,7 +49,7 @@ pub use connection::Ends;
 pub use drain::Drain;
 pub use log::Log;
 pub use management::Pages;
-pub use meant::{Meant, Others, Taken};
+pub use meant::{Meant, Others, Taken, beginning};
 pub use own_name::OwnName;
 pub use progress::Progress;
 pub use readiness::{Gate, Readiness};

@@ -121,21 +121,10 @@ impl Opened {
         let mut acceptor = Acceptor::default();
         let mut seen = 0;
         while self.more(HELLO_BYTES_MAX).await? {
-            let mut new = &self.read[seen..];
-            while !new.is_empty() {
-                if !matches!(acceptor.read_tls(&mut new), Ok(1..)) {
-                    return Ok(Hello::Malformed);
-                }
+            if let Some(hello) = heard(&mut acceptor, &self.read[seen..]) {
+                return Ok(hello);
             }
             seen = self.read.len();
-            match acceptor.accept() {
-                Ok(None) => {}
-                Ok(Some(accepted)) => {
-                    let name = accepted.client_hello().server_name().map(plain);
-                    return Ok(name.map_or(Hello::Nameless, Hello::For));
-                }
-                Err(_) => return Ok(Hello::Malformed),
-            }
         }
         Ok(Hello::Malformed)
     }
@@ -154,6 +143,49 @@ impl Opened {
             }
         }
         Ok(None)
+    }
+}
+
+/// Whom a hello is for, once it is whole.
+fn heard(acceptor: &mut Acceptor, mut new: &[u8]) -> Option<Hello> {
+    while !new.is_empty() {
+        if !matches!(acceptor.read_tls(&mut new), Ok(1..)) {
+            return Some(Hello::Malformed);
+        }
+    }
+    match acceptor.accept() {
+        Ok(None) => None,
+        Ok(Some(accepted)) => {
+            let name = accepted.client_hello().server_name().map(plain);
+            Some(name.map_or(Hello::Nameless, Hello::For))
+        }
+        Err(_) => Some(Hello::Malformed),
+    }
+}
+
+/// Reads what clients may begin with, as a fuzzer calls it: as it is whole, and in pieces.
+///
+/// # Panics
+/// If it names somebody else in pieces, or nobody who could have a certificate or be a host.
+pub fn beginning(bytes: &[u8], piece_bytes: usize) {
+    let named = |piece_bytes: usize| {
+        let mut acceptor = Acceptor::default();
+        let mut pieces = bytes.chunks(piece_bytes.max(1));
+        match pieces.find_map(|piece| heard(&mut acceptor, piece)) {
+            Some(Hello::For(name)) => Some(name),
+            _ => None,
+        }
+    };
+    let whole = named(bytes.len());
+    let pieces = named(piece_bytes);
+    if let (Some(one), Some(other)) = (&whole, &pieces) {
+        assert_eq!(one, other, "whole and in pieces");
+    }
+    let host = host(bytes, 80).flatten();
+    for name in whole.iter().chain(&pieces).chain(&host) {
+        let is_letter = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
+        assert!(name.bytes().all(is_letter), "{name:?}");
+        assert!(!name.contains(['/', '@', ',', ':']), "{name:?}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::Target;
 
+mod beginnings;
 mod caching;
 mod command_line;
 mod configuration;
@@ -23,6 +24,7 @@ mod xenstore;
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    beginnings::TARGET,
     caching::TARGET,
     command_line::TARGET,
     configuration::TARGET,
