@@ -58,7 +58,7 @@ impl Cache {
         }
         let arrival = Arrival {
             requested: now(),
-            since: question.share.since(&question.key),
+            since: question.share.since(),
             because: match stale {
                 Some(_) => Forwarded::Stale,
                 None => Forwarded::Miss,

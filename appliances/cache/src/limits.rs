@@ -46,8 +46,9 @@ pub const OUTGROWN_AHEAD: u64 = 1 << 20;
 pub const SLICE_BYTES: u64 = 1 << 20;
 /// Bytes of a body that is kept as one piece: more than this is written in some pieces anyway.
 pub const JOINED_BYTES_MAX: u64 = 256 << 10;
-/// Counts of addresses that were made invalid, in each part: of loads for so many addresses one is in vain.
-pub const FORGOTTEN_PLACES: usize = 256;
+/// Addresses that were made invalid last, which each part remembers: a load during which there were more is in
+/// vain.
+pub const INVALIDATED_MAX: usize = 1024;
 /// How often a slice is asked for that broke off.
 pub const SLICE_TRIES: u32 = 3;
 /// Bytes of what is stored in slices: a film is smaller.

@@ -76,7 +76,7 @@ impl Share {
         entry: &Arc<Entry>,
         since: Since,
     ) -> Result<(), NotStored> {
-        let may = || self.since(key) == since;
+        let may = || !self.forgotten.has(key, since);
         match self.store.insert_if(key, Arc::clone(entry), may) {
             true => Ok(()),
             false => Err(NotStored::Purged),
@@ -85,7 +85,7 @@ impl Share {
 
     /// Brings a response from the disk into memory.
     pub(crate) async fn warm(&self, key: &Key, request: &HeaderMap) -> Option<Arc<Entry>> {
-        let since = self.since(key);
+        let since = self.since();
         let entry = self.disk.as_ref()?.load(key, request).await?;
         self.insert(key, &entry, since).ok()?;
         Some(entry)
@@ -105,9 +105,9 @@ impl Share {
         self.remove(key);
     }
 
-    /// What a load for an address that begins now has to show when it is stored.
-    pub(crate) fn since(&self, key: &Key) -> Since {
-        self.forgotten.now(key)
+    /// What a load that begins now has to show when it is stored.
+    pub(crate) fn since(&self) -> Since {
+        self.forgotten.now()
     }
 
     /// Whether a publisher purges here at all.

@@ -198,7 +198,7 @@ impl Of {
         question.method = Method::GET;
         let range = format!("bytes={}-{}", slice.part.first, slice.part.last);
         parts::ask_for(&mut question.headers, &range, tag);
-        let (requested, since) = (now(), share.since(key));
+        let (requested, since) = (now(), share.since());
         let headers = question.headers.clone();
         let sent = cache.send(&question, headers, Outgoing::empty()).await;
         let (head, body): (Parts, Incoming) = sent.ok()?.into_parts();

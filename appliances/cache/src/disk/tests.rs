@@ -277,9 +277,7 @@ fn what_becomes_invalid_while_it_is_read_stays_away() {
     assert!(share.store.find(&key, &request, None).is_none());
     // What is asked for afterwards is stored.
     let entry = Arc::new(response(1, 10));
-    share
-        .insert(&key, &entry, share.since(&key))
-        .expect("stored");
+    share.insert(&key, &entry, share.since()).expect("stored");
 }
 
 /// One piece of work follows on the other, so that the thread never waits.
