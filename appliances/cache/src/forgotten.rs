@@ -74,10 +74,8 @@ impl Forgotten {
             return false;
         }
         let hash = self.hasher.hash_one(key);
-        let mut later = invalidated.last.iter().rev();
-        let mut later = later
-            .by_ref()
-            .take_while(|(number, _)| *number > since.invalidated);
+        let is_later = |(number, _): &&(u64, u64)| *number > since.invalidated;
+        let mut later = invalidated.last.iter().rev().take_while(is_later);
         invalidated.lost > since.invalidated || later.any(|(_, other)| *other == hash)
     }
 
