@@ -102,28 +102,23 @@ async fn look(
             Err(stream) => Whose::Plain(stream),
         });
     };
-    let hello = stream.hello().await?;
-    match hello {
-        Hello::For(name) if name == own.name => {}
-        // Who shakes hands says in an alert what was wrong.
-        Hello::Malformed => {}
-        hello => {
-            let name = match hello {
-                Hello::For(name) => Some(name),
-                _ => None,
-            };
-            return match offer(&own, name, ends, stream) {
-                Ok(taken) => Ok(Whose::Taken(taken)),
-                Err(stream) => {
-                    // Closed with zero seconds to linger, a connection is reset (socket(7)).
-                    stream.stream().set_zero_linger()?;
-                    Ok(Whose::Nobody)
-                }
-            };
+    let name = match stream.hello().await? {
+        Hello::For(name) if name != own.name => Some(name),
+        Hello::Nameless => None,
+        // Of what is malformed, too: who shakes hands says in an alert what was wrong.
+        Hello::For(_) | Hello::Malformed => {
+            let secure = acceptor.accept(stream).await?;
+            return Ok(Whose::Secure(Box::new(secure)));
+        }
+    };
+    match offer(&own, name, ends, stream) {
+        Ok(taken) => Ok(Whose::Taken(taken)),
+        Err(stream) => {
+            // Closed with zero seconds to linger, a connection is reset (socket(7)).
+            stream.stream().set_zero_linger()?;
+            Ok(Whose::Nobody)
         }
     }
-    let secure = acceptor.accept(stream).await?;
-    Ok(Whose::Secure(Box::new(secure)))
 }
 
 fn offer(own: &Own, name: Option<String>, ends: Ends, stream: Opened) -> Result<Taken, Opened> {
