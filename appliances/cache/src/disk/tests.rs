@@ -223,13 +223,19 @@ fn what_memory_has_no_room_for_is_not_read() {
     assert!(read().is_some());
 }
 
-/// The purge comes while the disk is being asked.
-#[test]
-fn what_is_purged_while_it_is_read_stays_away() {
+/// A part that has `k` on its disk, for which nobody works but the test.
+fn unattended_share() -> (Volume, Share, Receiver<Work>) {
     let mut volume = open(&disk());
     volume.keep("k", &response(1, 10)).expect("kept");
     let (disk, asked) = unattended(&volume);
     let share = Share::of_memory(1 << 20, Some(disk));
+    (volume, share, asked)
+}
+
+/// The purge comes while the disk is being asked.
+#[test]
+fn what_is_purged_while_it_is_read_stays_away() {
+    let (mut volume, share, asked) = unattended_share();
     let (key, request) = (Key::from("k"), HeaderMap::new());
     let mut context = Context::from_waker(Waker::noop());
     let mut attend = || {
@@ -259,10 +265,7 @@ fn what_is_purged_while_it_is_read_stays_away() {
 /// A POST is answered while the disk is being asked.
 #[test]
 fn what_becomes_invalid_while_it_is_read_stays_away() {
-    let mut volume = open(&disk());
-    volume.keep("k", &response(1, 10)).expect("kept");
-    let (disk, asked) = unattended(&volume);
-    let share = Share::of_memory(1 << 20, Some(disk));
+    let (mut volume, share, asked) = unattended_share();
     let (key, request) = (Key::from("k"), HeaderMap::new());
     let mut context = Context::from_waker(Waker::noop());
     let mut warming = pin!(share.warm(&key, &request));
