@@ -92,7 +92,8 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Finds what still runs, before the switch is told anything: it holds that already.
+    /// Finds what still runs, before the switch is told anything: it holds that already. What ended while there
+    /// was no daemon is buried: who has not registered anew gets nobody, and its interface is no port any more.
     async fn find_all(&self) -> Result<(), StartError> {
         let replicas: Vec<(u32, crate::state::ReplicaRecord)> = lock(&self.state)
             .replicas
@@ -102,6 +103,12 @@ impl Daemon {
         for (number, record) in replicas {
             let spec = self.spec(number, &record);
             let Some(found) = self.domains.find(&spec).await? else {
+                if record.registered
+                    && let Err(error) = self.note_end(number)
+                {
+                    tracing::error!(%error, "an end was not written down");
+                }
+                self.clear(&spec).await;
                 continue;
             };
             let port = self.switch.port(&found.interface).await?;

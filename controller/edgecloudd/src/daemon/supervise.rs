@@ -137,12 +137,7 @@ impl Daemon {
     /// be started again: not one that was asked to drain.
     async fn bury(self: &Arc<Self>, number: u32, spec: &Spec) -> bool {
         let changed = self.note_running(number, None);
-        let recorded = self.change_replica(number, |record| {
-            record.registered = false;
-            record.ready = false;
-            record.failed = false;
-            record.restarts += 1;
-        });
+        let recorded = self.note_end(number);
         if let Err(error) = &recorded {
             tracing::error!(%error, "an end was not written down");
         }
@@ -158,6 +153,16 @@ impl Daemon {
             self.give_up(number, spec).await;
         }
         again
+    }
+
+    /// Writes down that a domain has ended.
+    pub(super) fn note_end(&self, number: u32) -> Result<u64, Refusal> {
+        self.change_replica(number, |record| {
+            record.registered = false;
+            record.ready = false;
+            record.failed = false;
+            record.restarts += 1;
+        })
     }
 
     /// Removes a replica for good.
@@ -182,7 +187,7 @@ impl Daemon {
     }
 
     /// Ends a domain and removes its port, as far as they are there.
-    async fn clear(&self, spec: &Spec) {
+    pub(super) async fn clear(&self, spec: &Spec) {
         let found = self.domains.interface(spec);
         if let Err(error) = self.domains.destroy(spec).await {
             tracing::error!(domain = spec.name, %error, "not destroyed");

@@ -1,6 +1,7 @@
 //! What comes and goes while clients speak: the daemon is killed and started again, a second
 //! replica comes and is drained, the switch itself is killed. No connection is refused or cut, no
-//! packet is lost, and what is accounted is what went over the wire.
+//! packet is lost, and what is accounted is what went over the wire. Last, a domain ends while there is no
+//! daemon.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -83,6 +84,30 @@ pub(super) fn lasting(hosted: &mut Hosted<'_>) -> Result<()> {
         (rest.bytes..=rest.bytes + meanwhile.bytes).contains(&difference.bytes),
         "after the switch was killed {meanwhile:?} and {rest:?} were carried, accounted {difference:?}"
     );
+    ended_meanwhile(hosted)
+}
+
+/// A domain ends while there is no daemon: the next one removes what is left of it, and starts it again.
+fn ended_meanwhile(hosted: &mut Hosted<'_>) -> Result<()> {
+    let id = hosted.domain("one")?["id"].clone();
+    hosted.operator.kill_daemon()?;
+    // Nobody removes a domain that has shut down.
+    let end = match hosted.place.is_xen() {
+        true => "xl shutdown one; for i in $(seq 600); do
+                 xl list one | grep -q -- '---s--' && exit; sleep 0.1; done; false"
+            .to_owned(),
+        false => format!("kill -9 {id}"),
+    };
+    hosted.place.run(&end)?;
+    hosted.operator.start_daemon()?;
+    hosted
+        .wait_for_answer(ORIGIN, HELLO_SAYS)
+        .with_context(|| {
+            let said = ["ps", "logs one"].map(|words| hosted.operator.edgecloud(words));
+            format!("{said:?}")
+        })?;
+    let again = &hosted.domain("one")?["id"];
+    ensure!(*again != id, "it is still {id}");
     Ok(())
 }
 
