@@ -3,7 +3,7 @@
 //! One client of tus, in this process, puts the same bytes to both in turns, on the same file system. Ours
 //! answers when the bytes are durable; the peer writes them to files and never flushes.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,9 @@ const listening = server.listen({ host: '127.0.0.1', port: 0 }, () =>
 ";
 /// Nothing here takes this long; what hangs fails the benchmark.
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// Ours has a disk of this size.
+const DISK_MIB: usize = 1024;
 
 /// What is uploaded in one round.
 struct Load {
@@ -238,12 +241,9 @@ fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
 /// Ours on a file, with a link that is never cheap: nothing is sent meanwhile.
 fn ours(root: &Path, folder: &Path) -> Result<Server> {
     let disk = folder.join("disk");
-    // What an interrupted run left would be taken for durable uploads.
-    if disk.exists() {
-        fs::remove_file(&disk)?;
-    }
+    write_through(&disk)?;
     let config = format!(
-        "service = {{ device = {:?}, size-mib = 1024, timetable = [\"00:00 price=9\"] }}",
+        "service = {{ device = {:?}, size-mib = {DISK_MIB}, timetable = [\"00:00 price=9\"] }}",
         disk.display().to_string()
     );
     let mut command = Command::new(root.join("target/release/uploader"));
@@ -253,6 +253,17 @@ fn ours(root: &Path, folder: &Path) -> Result<Server> {
         .env("HTTPS_ADDRESS", "off")
         .env("MANAGEMENT_ADDRESS", "127.0.0.1:0");
     started(&mut command, "uploader: http on ")
+}
+
+/// Makes a disk of zeros, without a hole: what a file system does to fill one no device has to.
+fn write_through(disk: &Path) -> Result<()> {
+    // What an interrupted run left would be taken for durable uploads.
+    let mut file = File::create(disk)?;
+    let zeros = vec![0; 1 << 20];
+    for _ in 0..DISK_MIB {
+        file.write_all(&zeros)?;
+    }
+    Ok(file.sync_all()?)
 }
 
 fn peer(folder: &Path, stored: &Path) -> Result<Server> {
