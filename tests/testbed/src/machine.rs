@@ -56,11 +56,14 @@ impl Accelerator {
             // per processor, Xen itself once ended in a double fault, on a stack that was a guest's;
             // with one for all, processors that wait for each other also cost a busy host less. Who sees
             // ERMS copies by `rep movsb`, which is emulated byte by byte: a tenth of all time went there.
+            // And QEMU 7.2 does not intercept XSETBV, whatever the hypervisor asks: a guest that turned AVX
+            // on did so behind Xen's back, whose next XRSTOR then failed and left it with zeros in all vector
+            // registers, once in each guest's life.
             Self::Emulation => [
                 "-accel",
                 "tcg,thread=single",
                 "-cpu",
-                "max,-smap,-smep,-erms",
+                "max,-smap,-smep,-erms,-xsave",
             ],
         }
     }
