@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -22,6 +23,9 @@ const SCRIPTS: &str = "/etc/xen/scripts";
 const VIF_SCRIPTS: [&str; 2] = ["vif-edgecloud", "vif-openvswitch"];
 /// Where xenconsoled writes what domains say.
 const CONSOLES: &str = "/var/log/xen/console";
+
+/// Between two watches, where the first one failed.
+const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// Domains by `xl`.
 #[derive(Debug)]
@@ -79,12 +83,35 @@ impl Xl {
         text
     }
 
-    /// Xen's number of a domain and its state's letters, as `xl list` shows them.
-    async fn listed(name: &str) -> Option<(u32, String)> {
-        // An error is a domain that is not there.
-        let listed = run_quick("xl", &["list", name]).await.ok()?;
-        parse_list(&listed, name)
+    /// Xen's number of a domain and its state's letters, if there is one, as `xl list` shows them.
+    async fn listed(name: &str) -> Result<Option<(u32, String)>, DomainsError> {
+        // Of all: about one that is not there `xl` fails, as it does when it cannot tell.
+        let listed = run_quick("xl", &["list"]).await?;
+        Ok(parse_list(&listed, name))
     }
+}
+
+/// Returns once a domain has ended, or fails when that cannot be told.
+async fn wait_for_end(name: &str, id: u32) -> Result<(), DomainsError> {
+    let failed = |why: &dyn std::fmt::Display| DomainsError(format!("xenstore-watch: {why}"));
+    let mut watch = Command::new("xenstore-watch");
+    // Xenstore's own event for a domain that shut down or is gone.
+    watch
+        .arg("@releaseDomain")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    let mut watched = watch.spawn().map_err(|error| failed(&error))?;
+    let output = watched.stdout.take().ok_or_else(|| failed(&"no output"))?;
+    let mut lines = BufReader::new(output).lines();
+    // The first line comes at once: what ended before the watch was set is seen, too.
+    while let Ok(Some(_)) = lines.next_line().await {
+        match Xl::listed(name).await? {
+            Some((found, state)) if found == id && runs(&state) => {}
+            _ => return Ok(()),
+        }
+    }
+    Err(failed(&"it ended"))
 }
 
 /// `Name ID Mem VCPUs State Time(s)`.
@@ -127,7 +154,7 @@ impl Domains for Xl {
         // No xl that waits for the domain's end: the daemon does. That xl would be a fork of a process with
         // threads, of which one in some hundreds hangs.
         run("xl", &["create", "-e", "-p", "-q", &path]).await?;
-        let Some((id, _)) = Xl::listed(&spec.name).await else {
+        let Some((id, _)) = Xl::listed(&spec.name).await? else {
             return Err(DomainsError(format!("{} is gone already", spec.name)));
         };
         let at = format!("/local/domain/{id}/edgecloud/environment");
@@ -142,14 +169,14 @@ impl Domains for Xl {
 
     async fn start(&self, spec: &Spec) -> Result<u32, DomainsError> {
         run_quick("xl", &["unpause", &spec.name]).await?;
-        let listed = Xl::listed(&spec.name).await;
+        let listed = Xl::listed(&spec.name).await?;
         listed
             .map(|(id, _)| id)
             .ok_or_else(|| DomainsError(format!("{} ended at once", spec.name)))
     }
 
     async fn find(&self, spec: &Spec) -> Result<Option<Found>, DomainsError> {
-        let listed = Xl::listed(&spec.name).await;
+        let listed = Xl::listed(&spec.name).await?;
         Ok(listed
             .filter(|(_, state)| runs(state))
             .map(|(id, _)| Found {
@@ -159,26 +186,12 @@ impl Domains for Xl {
     }
 
     async fn ended(&self, spec: &Spec, id: u32) {
-        let mut watch = Command::new("xenstore-watch");
-        // Xenstore's own event for a domain that shut down or is gone.
-        watch
-            .arg("@releaseDomain")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        let watched = watch.kill_on_drop(true).spawn();
-        let lines = watched.map(|mut child| {
-            let lines = child.stdout.take().map(|out| BufReader::new(out).lines());
-            (child, lines)
-        });
-        let Ok((_child, Some(mut lines))) = lines else {
-            return;
-        };
-        // The first line comes at once: what ended before the watch was set is seen, too.
-        while let Ok(Some(_)) = lines.next_line().await {
-            match Xl::listed(&spec.name).await {
-                Some((found, state)) if found == id && runs(&state) => {}
-                _ => return,
+        loop {
+            match wait_for_end(&spec.name, id).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(%error, domain = spec.name, "watched anew"),
             }
+            tokio::time::sleep(WATCH_PAUSE).await;
         }
     }
 
@@ -188,7 +201,7 @@ impl Domains for Xl {
     }
 
     async fn destroy(&self, spec: &Spec) -> Result<(), DomainsError> {
-        match Xl::listed(&spec.name).await {
+        match Xl::listed(&spec.name).await? {
             Some(_) => run("xl", &["destroy", &spec.name]).await.map(drop),
             None => Ok(()),
         }
