@@ -1,6 +1,7 @@
 //! The daemon on a switch and a toolstack that only write down what they are asked.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -26,6 +27,8 @@ use openflow::{Flow, PortNumber};
 struct Asked {
     calls: Mutex<Vec<String>>,
     fails: Mutex<Option<&'static str>>,
+    /// Whether no domain is found running.
+    gone: AtomicBool,
     /// Whether domains were asked to end.
     shutdown: tokio::sync::watch::Sender<bool>,
 }
@@ -113,7 +116,8 @@ impl Domains for Site {
     async fn find(&self, spec: &Spec) -> Result<Option<Found>, DomainsError> {
         let interface = format!("vif{}", spec.number);
         let id = spec.number + 100;
-        Ok(Some(Found { id, interface }))
+        let gone = self.0.gone.load(Ordering::Relaxed);
+        Ok((!gone).then_some(Found { id, interface }))
     }
     async fn ended(&self, _: &Spec, _: u32) {
         // The sender is there as long as this is.
@@ -445,6 +449,42 @@ async fn a_domain_hears_that_it_drains_when_the_switch_has_settled() {
     let place = |call: &str| calls.iter().position(|c| c == call).expect(call);
     assert!(place("apply [1 Draining]") < place("settled"), "{calls:?}");
     stopping.abort();
+}
+
+/// A stop whose caller leaves goes on, and a daemon that begins after the domain has ended does not start it
+/// again.
+#[tokio::test]
+async fn a_domain_that_drains_ends_whoever_goes_meanwhile() {
+    let (directory, asked) = (tempfile::tempdir().unwrap(), Arc::<Asked>::default());
+    let first = daemon(directory.path(), &asked).await;
+    let address = first.launch(launch(7, 4)).await.unwrap().addresses[0];
+    let stopping = Arc::clone(&first);
+    let stop = Stop { drain_seconds: 1 };
+    let stopping = tokio::spawn(async move { stopping.stop("a-1", stop).await });
+    let told = first.state(address, Some("starting")).await.unwrap();
+    assert_eq!(told.state, "draining");
+    stopping.abort();
+    let copy = tempfile::tempdir().unwrap();
+    let file = "edgecloudd.redb";
+    std::fs::copy(directory.path().join(file), copy.path().join(file)).unwrap();
+    until(|| first.domains().domains.is_empty()).await;
+
+    let asked = Arc::<Asked>::default();
+    asked.gone.store(true, Ordering::Relaxed);
+    let second = daemon(copy.path(), &asked).await;
+    until(|| second.domains().domains.is_empty()).await;
+    let calls = asked.take();
+    assert!(!calls.contains(&"prepare 1".to_owned()), "{calls:?}");
+}
+
+async fn until(so: impl Fn() -> bool) {
+    let limit = std::time::Duration::from_secs(30);
+    let so = async {
+        while !so() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(limit, so).await.expect("never");
 }
 
 const GATE: &str = "[[admit]]\nfrom = \"clients\"\n";

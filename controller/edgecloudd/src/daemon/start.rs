@@ -118,12 +118,15 @@ impl Daemon {
         Ok(())
     }
 
-    /// Goes on with every replica where it was.
+    /// Goes on with every replica where it was. One that drained and has ended meanwhile was to end.
     fn resume(self: &Arc<Self>) {
+        let is_ending = |replica: &Replica| {
+            replica.record.ending || (replica.record.draining && replica.running.is_none())
+        };
         let numbers: Vec<(u32, bool)> = lock(&self.state)
             .replicas
             .iter()
-            .map(|(number, replica)| (*number, replica.record.ending))
+            .map(|(number, replica)| (*number, is_ending(replica)))
             .collect();
         for (number, is_ending) in numbers {
             if is_ending {

@@ -28,6 +28,15 @@ impl Daemon {
         let (number, _) = self.named(name)?;
         let changed = self.change_replica(number, |record| record.draining = true)?;
         self.applied(changed).await?;
+        // Whoever asked may go; what was asked is done.
+        let daemon = Arc::clone(self);
+        let ended = tokio::spawn(async move { daemon.drain_then_end(number, stop).await });
+        ended
+            .await
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    async fn drain_then_end(self: Arc<Self>, number: u32, stop: Stop) -> Result<(), Refusal> {
         let drained = async {
             // One whose interface has gone is gone, too.
             while self.replica(number).is_ok() {
