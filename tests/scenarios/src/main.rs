@@ -76,11 +76,13 @@ fn of_length(mut scenario: Scenario, long: bool) -> Scenario {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut tally = runner::Tally::default();
+    let mut found = 0;
     for world in World::ALL {
         if arguments.world.is_some_and(|only| only != world) {
             continue;
         }
         let chosen = catalogue::scenarios(world, arguments.filter.as_deref());
+        found += chosen.len();
         if arguments.list {
             chosen
                 .iter()
@@ -95,6 +97,10 @@ fn main() -> ExitCode {
             };
             tally += runner::run(world, &chosen, arguments.fresh);
         }
+    }
+    if let (0, Some(part)) = (found, &arguments.filter) {
+        eprintln!("error: no scenario's name contains `{part}`; --list shows all");
+        return ExitCode::from(2);
     }
     if arguments.list {
         return ExitCode::SUCCESS;
