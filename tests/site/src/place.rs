@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -264,18 +265,22 @@ impl<'t> Place<'t> {
 
 /// A program without its debug information: a fifth of it has to go into dom0.
 fn stripped(program: &Path) -> Result<PathBuf> {
+    // Of two scenarios at once that want the same program the second one finds it.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let target = program.with_extension("stripped");
     let made = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified());
     if matches!((made(&target), made(program)), (Ok(it), Ok(from)) if it >= from) {
         return Ok(target);
     }
-    // Renamed into its place, for others may strip it now, too.
+    // Renamed into its place, for other processes may strip it now, too.
     let part = program.with_extension(format!("stripped-{}", std::process::id()));
     let mut strip = Command::new("strip");
     let status = strip.arg("-o").arg(&part).arg(program).status();
     let status = status.context("cannot run strip: install binutils")?;
     ensure!(status.success(), "{} cannot be stripped", program.display());
-    std::fs::rename(&part, &target)?;
+    std::fs::rename(&part, &target)
+        .with_context(|| format!("cannot write {}", target.display()))?;
     Ok(target)
 }
 
