@@ -467,24 +467,22 @@ async fn a_domain_that_drains_ends_whoever_goes_meanwhile() {
     let copy = tempfile::tempdir().unwrap();
     let file = "edgecloudd.redb";
     std::fs::copy(directory.path().join(file), copy.path().join(file)).unwrap();
-    until(|| first.domains().domains.is_empty()).await;
+    first
+        .state(address, Some("draining"))
+        .await
+        .expect_err("it has ended");
 
     let asked = Arc::<Asked>::default();
     asked.gone.store(true, Ordering::Relaxed);
     let second = daemon(copy.path(), &asked).await;
-    until(|| second.domains().domains.is_empty()).await;
+    second
+        .state(address, Some("draining"))
+        .await
+        .expect_err("it has ended");
+    let left = [&first, &second].map(|daemon| daemon.domains().domains.len());
+    assert_eq!(left, [0, 0]);
     let calls = asked.take();
     assert!(!calls.contains(&"prepare 1".to_owned()), "{calls:?}");
-}
-
-async fn until(so: impl Fn() -> bool) {
-    let limit = std::time::Duration::from_secs(30);
-    let so = async {
-        while !so() {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(limit, so).await.expect("never");
 }
 
 const GATE: &str = "[[admit]]\nfrom = \"clients\"\n";
