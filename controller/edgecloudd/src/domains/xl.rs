@@ -33,6 +33,8 @@ pub struct Xl {
     directory: PathBuf,
     bridge: String,
     scripts: PathBuf,
+    /// The toolstack's program.
+    program: String,
 }
 
 impl Xl {
@@ -43,6 +45,7 @@ impl Xl {
             directory,
             bridge,
             scripts,
+            program: "xl".to_owned(),
         }
     }
 
@@ -84,34 +87,34 @@ impl Xl {
     }
 
     /// Xen's number of a domain and its state's letters, if there is one, as `xl list` shows them.
-    async fn listed(name: &str) -> Result<Option<(u32, String)>, DomainsError> {
+    async fn listed(&self, name: &str) -> Result<Option<(u32, String)>, DomainsError> {
         // Of all: about one that is not there `xl` fails, as it does when it cannot tell.
-        let listed = run_quick("xl", &["list"]).await?;
+        let listed = run_quick(&self.program, &["list"]).await?;
         Ok(parse_list(&listed, name))
     }
-}
 
-/// Returns once a domain has ended, or fails when that cannot be told.
-async fn wait_for_end(name: &str, id: u32) -> Result<(), DomainsError> {
-    let failed = |why: &dyn std::fmt::Display| DomainsError(format!("xenstore-watch: {why}"));
-    let mut watch = Command::new("xenstore-watch");
-    // Xenstore's own event for a domain that shut down or is gone.
-    watch
-        .arg("@releaseDomain")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true);
-    let mut watched = watch.spawn().map_err(|error| failed(&error))?;
-    let output = watched.stdout.take().ok_or_else(|| failed(&"no output"))?;
-    let mut lines = BufReader::new(output).lines();
-    // The first line comes at once: what ended before the watch was set is seen, too.
-    while let Ok(Some(_)) = lines.next_line().await {
-        match Xl::listed(name).await? {
-            Some((found, state)) if found == id && runs(&state) => {}
-            _ => return Ok(()),
+    /// Returns once a domain has ended, or fails when that cannot be told.
+    async fn wait_for_end(&self, name: &str, id: u32) -> Result<(), DomainsError> {
+        let failed = |why: &dyn std::fmt::Display| DomainsError(format!("xenstore-watch: {why}"));
+        let mut watch = Command::new("xenstore-watch");
+        // Xenstore's own event for a domain that shut down or is gone.
+        watch
+            .arg("@releaseDomain")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        let mut watched = watch.spawn().map_err(|error| failed(&error))?;
+        let output = watched.stdout.take().ok_or_else(|| failed(&"no output"))?;
+        let mut lines = BufReader::new(output).lines();
+        // The first line comes at once: what ended before the watch was set is seen, too.
+        while let Ok(Some(_)) = lines.next_line().await {
+            match self.listed(name).await? {
+                Some((found, state)) if found == id && runs(&state) => {}
+                _ => return Ok(()),
+            }
         }
+        Err(failed(&"it ended"))
     }
-    Err(failed(&"it ended"))
 }
 
 /// `Name ID Mem VCPUs State Time(s)`.
@@ -153,8 +156,8 @@ impl Domains for Xl {
         let path = file.display().to_string();
         // No xl that waits for the domain's end: the daemon does. That xl would be a fork of a process with
         // threads, of which one in some hundreds hangs.
-        run("xl", &["create", "-e", "-p", "-q", &path]).await?;
-        let Some((id, _)) = Xl::listed(&spec.name).await? else {
+        run(&self.program, &["create", "-e", "-p", "-q", &path]).await?;
+        let Some((id, _)) = self.listed(&spec.name).await? else {
             return Err(DomainsError(format!("{} is gone already", spec.name)));
         };
         let at = format!("/local/domain/{id}/edgecloud/environment");
@@ -168,15 +171,15 @@ impl Domains for Xl {
     }
 
     async fn start(&self, spec: &Spec) -> Result<u32, DomainsError> {
-        run_quick("xl", &["unpause", &spec.name]).await?;
-        let listed = Xl::listed(&spec.name).await?;
+        run_quick(&self.program, &["unpause", &spec.name]).await?;
+        let listed = self.listed(&spec.name).await?;
         listed
             .map(|(id, _)| id)
             .ok_or_else(|| DomainsError(format!("{} ended at once", spec.name)))
     }
 
     async fn find(&self, spec: &Spec) -> Result<Option<Found>, DomainsError> {
-        let listed = Xl::listed(&spec.name).await?;
+        let listed = self.listed(&spec.name).await?;
         Ok(listed
             .filter(|(_, state)| runs(state))
             .map(|(id, _)| Found {
@@ -187,7 +190,7 @@ impl Domains for Xl {
 
     async fn ended(&self, spec: &Spec, id: u32) {
         loop {
-            match wait_for_end(&spec.name, id).await {
+            match self.wait_for_end(&spec.name, id).await {
                 Ok(()) => return,
                 Err(error) => tracing::warn!(%error, domain = spec.name, "watched anew"),
             }
@@ -197,12 +200,12 @@ impl Domains for Xl {
 
     async fn shutdown(&self, spec: &Spec, _: u32) {
         // Gone is what it should be.
-        let _ = run_quick("xl", &["shutdown", &spec.name]).await;
+        let _ = run_quick(&self.program, &["shutdown", &spec.name]).await;
     }
 
     async fn destroy(&self, spec: &Spec) -> Result<(), DomainsError> {
-        match Xl::listed(&spec.name).await? {
-            Some(_) => run("xl", &["destroy", &spec.name]).await.map(drop),
+        match self.listed(&spec.name).await? {
+            Some(_) => run(&self.program, &["destroy", &spec.name]).await.map(drop),
             None => Ok(()),
         }
     }
@@ -267,6 +270,19 @@ mod tests {
     fn the_network_is_told_as_the_runtime_reads_it() {
         let expected = "ip=10.0.1.2/24,ip=fd00::2/64,gateway=10.0.1.254,dns=10.0.1.1";
         assert_eq!(net(&spec()), expected);
+    }
+
+    #[tokio::test]
+    async fn a_domain_that_xl_cannot_tell_of_is_not_taken_for_gone() {
+        let mut xl = Xl::new("/tmp".into(), "edgecloud".to_owned());
+        // It fails, whatever it is asked.
+        xl.program = "false".to_owned();
+        xl.find(&spec()).await.unwrap_err();
+        xl.destroy(&spec()).await.unwrap_err();
+        // It lists nothing.
+        xl.program = "true".to_owned();
+        assert_eq!(xl.find(&spec()).await.unwrap(), None);
+        xl.destroy(&spec()).await.unwrap();
     }
 
     #[test]
